@@ -1,0 +1,150 @@
+//! Opening the database and beginning transactions.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, SqlxPostgresConnector,
+    SqlxSqliteConnector, TransactionOptions, TransactionTrait,
+};
+use sqlx::{
+    ConnectOptions,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::Engine;
+
+/// How long SQLite waits for another process's lock before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A pooled connection is tested before use only when it was idle for this long; a test is a round trip.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(15);
+
+/// Where the database is and how many connections one node may hold.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `postgres://…` or `sqlite:PATH`.
+    pub url: String,
+    pub max_connections: u32,
+    pub acquire_timeout: Duration,
+}
+
+/// The database of one node.
+///
+/// On SQLite reads and writes have pools of their own: many readers, one writer, so a writer never meets a busy
+/// database inside this process. On PostgreSQL both are one pool.
+#[derive(Clone, Debug)]
+pub struct Db {
+    engine: Engine,
+    read: DatabaseConnection,
+    write: DatabaseConnection,
+    postgres: Option<PgPool>,
+}
+
+impl Db {
+    /// Opens the database; a SQLite file and its folder are created when missing.
+    pub async fn connect(settings: &Settings) -> Result<Db, DbErr> {
+        match settings.url.strip_prefix("sqlite:") {
+            Some(path) => Db::sqlite(path.trim_start_matches("//"), settings).await,
+            None => Db::postgres(settings).await,
+        }
+    }
+
+    async fn sqlite(path: &str, settings: &Settings) -> Result<Db, DbErr> {
+        if let Some(folder) = Path::new(path).parent().filter(|f| !f.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|e| conn_err(format!("cannot create {}: {e}", folder.display())))?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("temp_store", "memory")
+            .disable_statement_logging();
+        let pool = |connections: u32| {
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(settings.acquire_timeout)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+        };
+        let write = pool(1).connect_with(options.clone()).await.map_err(sqlx_err)?;
+        let read = pool(settings.max_connections.clamp(1, 4)).connect_with(options).await.map_err(sqlx_err)?;
+        Ok(Db {
+            engine: Engine::Sqlite,
+            read: SqlxSqliteConnector::from_sqlx_sqlite_pool(read),
+            write: SqlxSqliteConnector::from_sqlx_sqlite_pool(write),
+            postgres: None,
+        })
+    }
+
+    async fn postgres(settings: &Settings) -> Result<Db, DbErr> {
+        let options = PgConnectOptions::from_str(&settings.url)
+            .map_err(sqlx_err)?
+            .application_name("kettle")
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(settings.acquire_timeout)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    if meta.idle_for > TEST_AFTER_IDLE {
+                        sqlx::Connection::ping(connection).await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_with(options)
+            .await
+            .map_err(sqlx_err)?;
+        let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
+        Ok(Db { engine: Engine::Postgres, read: connection.clone(), write: connection, postgres: Some(pool) })
+    }
+
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// For statements that only read, outside a transaction.
+    pub fn read(&self) -> &impl ConnectionTrait {
+        &self.read
+    }
+
+    /// For a single statement that writes and needs no transaction of its own.
+    pub fn write(&self) -> &impl ConnectionTrait {
+        &self.write
+    }
+
+    /// Begins a writing transaction. On SQLite it is the only one at a time from its first moment.
+    pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let mode = (self.engine == Engine::Sqlite).then_some(SqliteTransactionMode::Immediate);
+        self.write
+            .begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() })
+            .await
+    }
+
+    /// The pool underneath, for what only PostgreSQL has (LISTEN).
+    pub fn postgres_pool(&self) -> Option<&PgPool> {
+        self.postgres.as_ref()
+    }
+
+    /// Closes all connections; on SQLite this folds the write-ahead log into the file.
+    pub async fn close(self) {
+        for (what, connection) in [("readers", self.read), ("writer", self.write)] {
+            if let Err(error) = connection.close().await {
+                tracing::debug!(%error, "closing the database's {what}");
+            }
+        }
+    }
+}
+
+fn sqlx_err(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into()))
+}
+
+fn conn_err(message: String) -> DbErr {
+    DbErr::Conn(sea_orm::RuntimeErr::Internal(message))
+}

@@ -1,0 +1,66 @@
+//! The differences between the engines, each a named function. Nothing else branches on [`Engine`].
+
+use sea_orm::{DbBackend, Statement, Value};
+
+use crate::Engine;
+
+impl Engine {
+    pub fn backend(self) -> DbBackend {
+        match self {
+            Engine::Sqlite => DbBackend::Sqlite,
+            Engine::Postgres => DbBackend::Postgres,
+        }
+    }
+
+    /// A hand-written statement with `$1`, `$2`, … on every engine.
+    pub fn statement(self, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+        Statement::from_sql_and_values(self.backend(), sql, values)
+    }
+
+    /// The database's own clock in epoch milliseconds: leases run by it, not by any node's.
+    pub fn now_ms(self) -> &'static str {
+        match self {
+            Engine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            Engine::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
+        }
+    }
+
+    /// A derived table `alias(columns…)` from one JSON array of objects bound as parameter `$n`: a set of any size in
+    /// one parameter and one query text. Column types are `bigint`, `text`, `boolean` or `integer`.
+    pub fn json_rows(self, n: usize, alias: &str, columns: &[(&str, &str)]) -> String {
+        match self {
+            Engine::Sqlite => {
+                let list: Vec<_> = columns.iter().map(|(c, _)| format!("json_extract(value, '$.{c}') AS {c}")).collect();
+                format!("(SELECT {} FROM json_each(${n})) AS {alias}", list.join(", "))
+            }
+            Engine::Postgres => {
+                let list: Vec<_> = columns.iter().map(|(c, t)| format!("{c} {t}")).collect();
+                format!("json_to_recordset(CAST(${n} AS json)) AS {alias}({})", list.join(", "))
+            }
+        }
+    }
+
+    /// A subselect of the values in one JSON array bound as parameter `$n`.
+    pub fn json_values(self, n: usize, kind: &str) -> String {
+        match self {
+            Engine::Sqlite => format!("(SELECT value FROM json_each(${n}))"),
+            Engine::Postgres => format!("(SELECT CAST(value AS {kind}) FROM json_array_elements_text(CAST(${n} AS json)))"),
+        }
+    }
+
+    /// Locks the rows read until the transaction ends. SQLite has one writer anyway.
+    pub fn for_update(self) -> &'static str {
+        match self {
+            Engine::Sqlite => "",
+            Engine::Postgres => " FOR UPDATE",
+        }
+    }
+
+    /// As [`Engine::for_update`], but lets others read-lock the same rows.
+    pub fn for_share(self) -> &'static str {
+        match self {
+            Engine::Sqlite => "",
+            Engine::Postgres => " FOR SHARE",
+        }
+    }
+}

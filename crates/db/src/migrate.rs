@@ -1,0 +1,185 @@
+//! Brings a database to this version's schema, or says what it would do.
+//!
+//! The files under `migrations/` are embedded; each is applied once, in a transaction, and noted in `kt_migration`.
+//! A database that hawkBit made is recognised by its tables: its history table `schema_version` is only read, the
+//! first file counts as applied, and what follows adds `kt_*` tables alone.
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+
+use crate::{Db, Engine};
+
+/// The oldest hawkBit schema whose tables are those of `0001`.
+const OLDEST_HAWKBIT: [u64; 3] = [1, 20, 0];
+/// Serializes nodes that start at once on one PostgreSQL database. Any constant will do.
+const ADVISORY_LOCK: i64 = 0x6b65_7474_6c65;
+
+/// One file of `migrations/`, the same number and name for every engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    pub version: i64,
+    pub name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+macro_rules! migration {
+    ($version:literal, $name:literal) => {
+        Migration {
+            version: $version,
+            name: $name,
+            sqlite: include_str!(concat!("../../../migrations/sqlite/000", $version, "_", $name, ".sql")),
+            postgres: include_str!(concat!("../../../migrations/postgres/000", $version, "_", $name, ".sql")),
+        }
+    };
+}
+
+/// Every migration, in order.
+pub const ALL: &[Migration] = &[migration!(1, "hawkbit_tables"), migration!(2, "kettle_tables")];
+
+impl Migration {
+    pub fn sql(&self, engine: Engine) -> &'static str {
+        match engine {
+            Engine::Sqlite => self.sqlite,
+            Engine::Postgres => self.postgres,
+        }
+    }
+}
+
+/// What a database holds before anything is done to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Empty,
+    /// hawkBit's tables, with the version its history table names (none if that table is absent).
+    Hawkbit(Option<String>),
+    /// Ours, with the newest migration applied.
+    Kettle(i64),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    #[error(
+        "this database has hawkBit's schema {0}; Kettle takes over 1.20.0 and later. Start hawkBit 1.0 on it once, which \
+         brings it to 1.20.0, stop it, and start Kettle again"
+    )]
+    TooOld(String),
+    #[error(
+        "this database was written by a newer Kettle (schema {found}, this one knows {known}). Start that version, or \
+         restore a backup made before it"
+    )]
+    Newer { found: i64, known: i64 },
+    #[error("migration {version} ({name}) failed and was rolled back: {source}")]
+    Failed { version: i64, name: &'static str, source: DbErr },
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
+
+/// What was, or would be, done.
+#[derive(Debug)]
+pub struct Outcome {
+    pub found: Found,
+    pub applied: Vec<Migration>,
+}
+
+/// Says what [`run`] would do, and changes nothing.
+pub async fn plan(db: &Db) -> Result<Outcome, MigrateError> {
+    let found = inspect(db.engine(), db.read()).await?;
+    Ok(Outcome { applied: pending(&found)?, found })
+}
+
+/// Applies what is missing. Safe to call from several nodes at once.
+pub async fn run(db: &Db) -> Result<Outcome, MigrateError> {
+    let tx = db.begin().await?;
+    if db.engine() == Engine::Postgres {
+        tx.execute_raw(db.engine().statement("SELECT pg_advisory_xact_lock($1)", [ADVISORY_LOCK.into()])).await?;
+    }
+    let found = inspect(db.engine(), &tx).await?;
+    let applied = pending(&found)?;
+    if !matches!(found, Found::Kettle(_)) {
+        tx.execute_unprepared(
+            "CREATE TABLE kt_migration (version bigint PRIMARY KEY, name varchar(128) NOT NULL, applied_at bigint NOT NULL)",
+        )
+        .await?;
+    }
+    if let (Found::Hawkbit(_), Some(first)) = (&found, ALL.first()) {
+        note(db.engine(), &tx, first).await?;
+    }
+    for migration in &applied {
+        let failed = |source| MigrateError::Failed { version: migration.version, name: migration.name, source };
+        tx.execute_unprepared(migration.sql(db.engine())).await.map_err(failed)?;
+        note(db.engine(), &tx, migration).await.map_err(failed)?;
+    }
+    tx.commit().await?;
+    Ok(Outcome { found, applied })
+}
+
+async fn note(engine: Engine, tx: &DatabaseTransaction, migration: &Migration) -> Result<(), DbErr> {
+    let sql = format!("INSERT INTO kt_migration (version, name, applied_at) VALUES ($1, $2, {})", engine.now_ms());
+    tx.execute_raw(engine.statement(&sql, [migration.version.into(), migration.name.into()])).await?;
+    Ok(())
+}
+
+fn pending(found: &Found) -> Result<Vec<Migration>, MigrateError> {
+    let known = ALL.last().map_or(0, |m| m.version);
+    let done = match found {
+        Found::Empty => 0,
+        Found::Hawkbit(Some(version)) if parse_version(version) < OLDEST_HAWKBIT => {
+            return Err(MigrateError::TooOld(version.clone()));
+        }
+        Found::Hawkbit(_) => 1,
+        Found::Kettle(version) if *version > known => {
+            return Err(MigrateError::Newer { found: *version, known });
+        }
+        Found::Kettle(version) => *version,
+    };
+    Ok(ALL.iter().filter(|m| m.version > done).copied().collect())
+}
+
+async fn inspect(engine: Engine, db: &impl ConnectionTrait) -> Result<Found, DbErr> {
+    if table_exists(engine, db, "kt_migration").await? {
+        let sql = "SELECT coalesce(max(version), 0) AS version FROM kt_migration";
+        let row = db.query_one_raw(engine.statement(sql, [])).await?;
+        let version: i64 = row.map(|r| r.try_get("", "version")).transpose()?.unwrap_or(0);
+        return Ok(Found::Kettle(version));
+    }
+    if !table_exists(engine, db, "sp_target").await? {
+        return Ok(Found::Empty);
+    }
+    if !table_exists(engine, db, "schema_version").await? {
+        return Ok(Found::Hawkbit(None));
+    }
+    let sql = "SELECT version FROM schema_version WHERE success = true AND version IS NOT NULL";
+    let mut newest: Option<String> = None;
+    for row in db.query_all_raw(engine.statement(sql, [])).await? {
+        let version: String = row.try_get("", "version")?;
+        if newest.as_deref().is_none_or(|n| parse_version(n) < parse_version(&version)) {
+            newest = Some(version);
+        }
+    }
+    Ok(Found::Hawkbit(newest))
+}
+
+async fn table_exists(engine: Engine, db: &impl ConnectionTrait, table: &str) -> Result<bool, DbErr> {
+    let sql = match engine {
+        Engine::Sqlite => "SELECT 1 AS one FROM sqlite_master WHERE type = 'table' AND name = $1",
+        Engine::Postgres => "SELECT 1 AS one FROM pg_tables WHERE schemaname = ANY (current_schemas(false)) AND tablename = $1",
+    };
+    Ok(db.query_one_raw(engine.statement(sql, [table.into()])).await?.is_some())
+}
+
+fn parse_version(text: &str) -> [u64; 3] {
+    let mut parts = text.split(['.', '_']).map(|p| p.parse().unwrap_or(0));
+    std::array::from_fn(|_| parts.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_hawkbit_is_refused_and_a_newer_one_is_taken_over() {
+        for (version, taken) in [("1.12.33", false), ("1.19.99", false), ("1.20.0", true), ("1.20", true), ("1.21.3", true)] {
+            assert_eq!(pending(&Found::Hawkbit(Some(version.into()))).is_ok(), taken, "{version}");
+        }
+        assert!(pending(&Found::Kettle(99)).is_err());
+    }
+}

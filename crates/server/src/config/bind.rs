@@ -1,0 +1,271 @@
+//! From settings to the typed configuration: the one place that says which type a key has. A value that doesn't parse is
+//! reported and replaced by any value of its type, for the other problems to be found too; the caller gives up then.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use super::{
+    database::{self, Database},
+    keys::USERS,
+    settings::{
+        Authentication, Cache, Clients, Config, Controller, Ddi, Log, LogFormat, Quotas, Repository, RequestLog,
+        Server, User,
+    },
+    sources::{Findings, Raw, Setting, Settings},
+    value::{self, Secret},
+};
+
+pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
+    let mut read = Reader { settings, findings };
+    Config {
+        server: server(&mut read),
+        log: Log {
+            filter: read.one("kettle.log.filter", value::text),
+            format: read.one("kettle.log.format", log_format),
+            requests: read.one("kettle.log.requests", request_log),
+        },
+        data: PathBuf::from(read.one("kettle.data", value::text)),
+        database: database(&mut read),
+        artifacts: PathBuf::from(read.one("org.eclipse.hawkbit.artifact.fs.path", value::text)),
+        cache: Cache {
+            ttl: read.one("hawkbit.cache.ttl", value::duration),
+            targets: read.one("kettle.cache.targets", value::count),
+        },
+        ddi: ddi(&mut read),
+        controller: controller(&mut read),
+        repository: repository(&mut read),
+        clients: Clients {
+            track_remote_ip: read.one("hawkbit.server.security.clients.trackRemoteIp", value::boolean),
+            remote_ip_header: read.one("hawkbit.server.security.clients.remoteIpHeader", value::header),
+        },
+        quotas: quotas(&mut read),
+        users: users(&mut read),
+    }
+}
+
+fn server(read: &mut Reader<'_>) -> Server {
+    Server {
+        bind: read.optional("server.address", value::ip).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        port: read.one("server.port", port),
+        public_url: read.optional("kettle.public-url", value::base_url),
+        trusted_proxies: read.list("kettle.trusted-proxies", value::network),
+        basic_realm: read.one("hawkbit.server.security.basicRealm", realm),
+        max_body_bytes: read.one("kettle.http.max-body", size),
+        header_timeout: read.one("kettle.http.header-timeout", value::duration),
+        shutdown_grace: read.one("kettle.shutdown-grace", value::duration),
+    }
+}
+
+fn database(read: &mut Reader<'_>) -> Database {
+    const URL: &str = "spring.datasource.url";
+    let address = read.one(URL, database::address);
+    for parameter in &address.ignored {
+        read.findings
+            .warnings
+            .push(format!("{URL}: the parameter {parameter} has no effect: the database driver has none like it"));
+    }
+    let username = read.optional("spring.datasource.username", value::text);
+    let password = read.secret("spring.datasource.password");
+    Database {
+        engine: address.engine,
+        url: address.url,
+        username: address.username.or(username),
+        password: address.password.or(password),
+        max_connections: read.one("spring.datasource.hikari.maximum-pool-size", value::positive),
+        acquire_timeout: read.one("spring.datasource.hikari.connection-timeout", value::duration),
+    }
+}
+
+fn ddi(read: &mut Reader<'_>) -> Ddi {
+    Ddi {
+        controller_id_header: read.one("hawkbit.server.ddi.security.rp.controllerIdHeader", value::header),
+        authority_header: read.one("hawkbit.server.ddi.security.rp.authorityHeader", value::header),
+        authorities_separator_regex: read.one("hawkbit.server.ddi.security.rp.authoritiesSeparatorRegex", value::text),
+        trusted_ips: read.list("hawkbit.server.ddi.security.rp.trustedIPs", value::network),
+        authentication: Authentication {
+            header_enabled: read.one("hawkbit.server.ddi.security.authentication.header.enabled", value::boolean),
+            header_authority: read.one("hawkbit.server.ddi.security.authentication.header.authority", value::text),
+            targettoken_enabled: read
+                .one("hawkbit.server.ddi.security.authentication.targettoken.enabled", value::boolean),
+            gatewaytoken_enabled: read
+                .one("hawkbit.server.ddi.security.authentication.gatewaytoken.enabled", value::boolean),
+            gatewaytoken_key: read
+                .secret("hawkbit.server.ddi.security.authentication.gatewaytoken.key")
+                .unwrap_or_default(),
+        },
+    }
+}
+
+fn controller(read: &mut Reader<'_>) -> Controller {
+    Controller {
+        polling_time: read.one("hawkbit.controller.pollingTime", polling_time),
+        polling_overdue_time: read
+            .one("hawkbit.controller.pollingOverdueTime", |text| value::polling(text).map(|_| text.to_owned())),
+        max_polling_time: read.one("hawkbit.controller.maxPollingTime", value::polling),
+        min_polling_time: read.one("hawkbit.controller.minPollingTime", value::polling),
+        maintenance_window_poll_count: read.one("hawkbit.controller.maintenanceWindowPollCount", value::positive),
+    }
+}
+
+fn repository(read: &mut Reader<'_>) -> Repository {
+    Repository {
+        poll_persistence_flush_time: read.one("hawkbit.server.repository.pollPersistenceFlushTime", value::duration),
+        poll_persistence_queue_size: read.one("hawkbit.server.repository.pollPersistenceQueueSize", value::count),
+        eager_poll_persistence: read.one("hawkbit.server.repository.eagerPollPersistence", value::boolean),
+        reject_action_status_for_closed_action: read
+            .one("hawkbit.server.repository.rejectActionStatusForClosedAction", value::boolean),
+        action_weight_if_absent: read.one("hawkbit.server.repository.actionWeightIfAbsent", weight),
+        implicit_tenant_create_allowed: read
+            .one("hawkbit.server.repository.implicitTenantCreateAllowed", value::boolean),
+        skip_implicit_lock_for_tags: read.list("hawkbit.server.repository.skipImplicitLockForTags", value::text),
+    }
+}
+
+fn quotas(read: &mut Reader<'_>) -> Quotas {
+    use value::{bytes, integer};
+    Quotas {
+        max_status_entries_per_action: read.one("hawkbit.server.security.dos.maxStatusEntriesPerAction", integer),
+        max_attribute_entries_per_target: read.one("hawkbit.server.security.dos.maxAttributeEntriesPerTarget", integer),
+        max_rollout_groups_per_rollout: read.one("hawkbit.server.security.dos.maxRolloutGroupsPerRollout", integer),
+        max_messages_per_action_status: read.one("hawkbit.server.security.dos.maxMessagesPerActionStatus", integer),
+        max_meta_data_entries_per_software_module: read
+            .one("hawkbit.server.security.dos.maxMetaDataEntriesPerSoftwareModule", integer),
+        max_meta_data_entries_per_distribution_set: read
+            .one("hawkbit.server.security.dos.maxMetaDataEntriesPerDistributionSet", integer),
+        max_meta_data_entries_per_target: read.one("hawkbit.server.security.dos.maxMetaDataEntriesPerTarget", integer),
+        max_software_modules_per_distribution_set: read
+            .one("hawkbit.server.security.dos.maxSoftwareModulesPerDistributionSet", integer),
+        max_software_module_types_per_distribution_set_type: read
+            .one("hawkbit.server.security.dos.maxSoftwareModuleTypesPerDistributionSetType", integer),
+        max_artifacts_per_software_module: read
+            .one("hawkbit.server.security.dos.maxArtifactsPerSoftwareModule", integer),
+        max_targets_per_rollout_group: read.one("hawkbit.server.security.dos.maxTargetsPerRolloutGroup", integer),
+        max_actions_per_target: read.one("hawkbit.server.security.dos.maxActionsPerTarget", integer),
+        max_target_distribution_set_assignments_per_manual_assignment: read
+            .one("hawkbit.server.security.dos.maxTargetDistributionSetAssignmentsPerManualAssignment", integer),
+        max_targets_per_auto_assignment: read.one("hawkbit.server.security.dos.maxTargetsPerAutoAssignment", integer),
+        max_artifact_size: read.one("hawkbit.server.security.dos.maxArtifactSize", bytes),
+        max_artifact_storage: read.one("hawkbit.server.security.dos.maxArtifactStorage", bytes),
+        max_distribution_set_types_per_target_type: read
+            .one("hawkbit.server.security.dos.maxDistributionSetTypesPerTargetType", integer),
+    }
+}
+
+fn users(read: &mut Reader<'_>) -> Vec<User> {
+    let names: BTreeSet<&str> = read.settings.keys().filter_map(|key| user_of(key)).collect();
+    names.into_iter().map(|name| user(read, name)).collect()
+}
+
+fn user(read: &mut Reader<'_>, name: &str) -> User {
+    let settings = read.settings;
+    let key = |property| Some(format!("{USERS}{name}.{property}")).filter(|key| settings.contains_key(key));
+    let password = key("password").and_then(|key| read.secret(&key));
+    if password.is_none() {
+        read.findings.problems.push(format!("the user {name} has no password: set {USERS}{name}.password"));
+    }
+    User {
+        name: name.to_owned(),
+        password: password.unwrap_or_default(),
+        roles: key("roles").map(|key| read.list(&key, value::text)).unwrap_or_default(),
+        permissions: key("permissions").map(|key| read.list(&key, value::text)).unwrap_or_default(),
+        tenant: key("tenant").and_then(|key| read.optional(&key, value::text)),
+    }
+}
+
+/// The user a key belongs to.
+pub fn user_of(key: &str) -> Option<&str> {
+    Some(key.strip_prefix(USERS)?.rsplit_once('.')?.0)
+}
+
+struct Reader<'a> {
+    settings: &'a Settings,
+    findings: &'a mut Findings,
+}
+
+impl Reader<'_> {
+    fn one<T: Default>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        self.read(key, |raw| match raw {
+            Raw::Text(text) => parse(text.trim()),
+            Raw::List(_) => Err("expected one value, not a list".to_owned()),
+        })
+        .unwrap_or_default()
+    }
+
+    /// A value that may be left empty.
+    fn optional<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        self.one(key, |text| if text.is_empty() { Ok(None) } else { parse(text).map(Some) })
+    }
+
+    /// A secret, to the letter. `None` if left empty.
+    fn secret(&mut self, key: &str) -> Option<Secret> {
+        let secret = self.read(key, |raw| match raw {
+            Raw::Text(text) => Ok(Secret::new(text)),
+            Raw::List(_) => Err("expected one value, not a list".to_owned()),
+        });
+        secret.filter(|secret| !secret.expose().is_empty())
+    }
+
+    fn list<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        self.read(key, |raw| match raw {
+            Raw::Text(text) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(&parse).collect(),
+            Raw::List(items) => items.iter().map(|item| parse(item.trim())).collect(),
+        })
+        .unwrap_or_default()
+    }
+
+    fn read<T>(&mut self, key: &str, parse: impl Fn(&Raw) -> Result<T, String>) -> Option<T> {
+        let Some(Setting { form, raw, origin }) = self.settings.get(key) else {
+            self.findings.problems.push(format!("{key} has no default: config.default.toml lacks it"));
+            return None;
+        };
+        let problem = |error| format!("{key} = {} (from {origin}): {error}", raw.shown(*form));
+        parse(raw).map_err(|error| self.findings.problems.push(problem(error))).ok()
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "expected a port, 0 to 65535".to_owned())
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("expected text or json".to_owned()),
+    }
+}
+
+fn request_log(text: &str) -> Result<RequestLog, String> {
+    match text {
+        "off" => Ok(RequestLog::Off),
+        "errors" => Ok(RequestLog::Errors),
+        "management" => Ok(RequestLog::Management),
+        "all" => Ok(RequestLog::All),
+        _ => Err("expected off, errors, management or all".to_owned()),
+    }
+}
+
+/// Text that fits between the quotes of a `WWW-Authenticate` header.
+fn realm(text: &str) -> Result<String, String> {
+    let fits = text.chars().all(|c| matches!(c, ' '..='~') && c != '"' && c != '\\');
+    fits.then(|| text.to_owned()).ok_or_else(|| "expected ASCII text without quotes and backslashes".to_owned())
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let bytes = value::bytes(text)?;
+    usize::try_from(bytes).map_err(|_| "expected a number of bytes from 0".to_owned())
+}
+
+fn weight(text: &str) -> Result<i32, String> {
+    let weight = text.parse().ok().filter(|weight| (0..=1000).contains(weight));
+    weight.ok_or_else(|| "expected a whole number from 0 to 1000".to_owned())
+}
+
+/// The tenant's default interval; overrides need the query language, which isn't ours to check.
+fn polling_time(text: &str) -> Result<String, String> {
+    let interval = text.split([',', '~']).next().unwrap_or(text);
+    value::polling(interval.trim_end()).map(|_| text.to_owned())
+}

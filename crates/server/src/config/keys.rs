@@ -1,0 +1,362 @@
+//! The table of keys: what may be configured, under which spellings, and what is nearest to a name nobody knows.
+//! Defaults and meanings are in `config.default.toml`, types where `bind` reads a key; a test keeps the three in step.
+
+use std::borrow::Cow;
+
+use Form::{List, Scalar, Secret, Url};
+
+/// What a value looks like in the sources, and how much of it may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Scalar,
+    /// Array, text with commas, or indexed names.
+    List,
+    /// Never shown.
+    Secret,
+    /// Shown without credentials.
+    Url,
+}
+
+pub const KEYS: &[(&str, Form)] = &[
+    ("server.port", Scalar),
+    ("server.address", Scalar),
+    ("kettle.data", Scalar),
+    ("kettle.public-url", Url),
+    ("kettle.trusted-proxies", List),
+    ("kettle.shutdown-grace", Scalar),
+    ("kettle.http.max-body", Scalar),
+    ("kettle.http.header-timeout", Scalar),
+    ("kettle.log.filter", Scalar),
+    ("kettle.log.format", Scalar),
+    ("kettle.log.requests", Scalar),
+    ("kettle.cache.targets", Scalar),
+    ("spring.datasource.url", Url),
+    ("spring.datasource.username", Scalar),
+    ("spring.datasource.password", Secret),
+    ("spring.datasource.hikari.maximum-pool-size", Scalar),
+    ("spring.datasource.hikari.connection-timeout", Scalar),
+    ("org.eclipse.hawkbit.artifact.fs.path", Scalar),
+    ("hawkbit.cache.ttl", Scalar),
+    ("hawkbit.controller.pollingTime", Scalar),
+    ("hawkbit.controller.pollingOverdueTime", Scalar),
+    ("hawkbit.controller.maxPollingTime", Scalar),
+    ("hawkbit.controller.minPollingTime", Scalar),
+    ("hawkbit.controller.maintenanceWindowPollCount", Scalar),
+    ("hawkbit.server.ddi.security.rp.controllerIdHeader", Scalar),
+    ("hawkbit.server.ddi.security.rp.authorityHeader", Scalar),
+    ("hawkbit.server.ddi.security.rp.authoritiesSeparatorRegex", Scalar),
+    ("hawkbit.server.ddi.security.rp.trustedIPs", List),
+    ("hawkbit.server.ddi.security.authentication.header.enabled", Scalar),
+    ("hawkbit.server.ddi.security.authentication.header.authority", Scalar),
+    ("hawkbit.server.ddi.security.authentication.targettoken.enabled", Scalar),
+    ("hawkbit.server.ddi.security.authentication.gatewaytoken.enabled", Scalar),
+    ("hawkbit.server.ddi.security.authentication.gatewaytoken.key", Secret),
+    ("hawkbit.server.repository.pollPersistenceFlushTime", Scalar),
+    ("hawkbit.server.repository.pollPersistenceQueueSize", Scalar),
+    ("hawkbit.server.repository.eagerPollPersistence", Scalar),
+    ("hawkbit.server.repository.rejectActionStatusForClosedAction", Scalar),
+    ("hawkbit.server.repository.actionWeightIfAbsent", Scalar),
+    ("hawkbit.server.repository.implicitTenantCreateAllowed", Scalar),
+    ("hawkbit.server.repository.skipImplicitLockForTags", List),
+    ("hawkbit.server.security.basicRealm", Scalar),
+    ("hawkbit.server.security.clients.trackRemoteIp", Scalar),
+    ("hawkbit.server.security.clients.remoteIpHeader", Scalar),
+    ("hawkbit.server.security.dos.maxStatusEntriesPerAction", Scalar),
+    ("hawkbit.server.security.dos.maxAttributeEntriesPerTarget", Scalar),
+    ("hawkbit.server.security.dos.maxRolloutGroupsPerRollout", Scalar),
+    ("hawkbit.server.security.dos.maxMessagesPerActionStatus", Scalar),
+    ("hawkbit.server.security.dos.maxMetaDataEntriesPerSoftwareModule", Scalar),
+    ("hawkbit.server.security.dos.maxMetaDataEntriesPerDistributionSet", Scalar),
+    ("hawkbit.server.security.dos.maxMetaDataEntriesPerTarget", Scalar),
+    ("hawkbit.server.security.dos.maxSoftwareModulesPerDistributionSet", Scalar),
+    ("hawkbit.server.security.dos.maxSoftwareModuleTypesPerDistributionSetType", Scalar),
+    ("hawkbit.server.security.dos.maxArtifactsPerSoftwareModule", Scalar),
+    ("hawkbit.server.security.dos.maxTargetsPerRolloutGroup", Scalar),
+    ("hawkbit.server.security.dos.maxActionsPerTarget", Scalar),
+    ("hawkbit.server.security.dos.maxTargetDistributionSetAssignmentsPerManualAssignment", Scalar),
+    ("hawkbit.server.security.dos.maxTargetsPerAutoAssignment", Scalar),
+    ("hawkbit.server.security.dos.maxArtifactSize", Scalar),
+    ("hawkbit.server.security.dos.maxArtifactStorage", Scalar),
+    ("hawkbit.server.security.dos.maxDistributionSetTypesPerTargetType", Scalar),
+];
+
+/// Properties of a user, under `hawkbit.security.user.NAME.`.
+const USER_KEYS: &[(&str, Form)] = &[("password", Secret), ("roles", List), ("permissions", List), ("tenant", Scalar)];
+pub const USERS: &str = "hawkbit.security.user.";
+
+/// Keys of hawkBit and Spring that are accepted without effect, and why. `.*` stands for everything below.
+pub const IGNORED: &[(&str, &str)] = &[
+    ("hawkbit.rollout.executor.*", "jobs run without thread pools of their own"),
+    ("hawkbit.autoassign.executor.*", "jobs run without thread pools of their own"),
+    ("hawkbit.executor.*", "jobs run without thread pools of their own"),
+    ("hawkbit.rollout.scheduler.*", "jobs have no settings in this version"),
+    ("hawkbit.autoassign.scheduler.*", "jobs have no settings in this version"),
+    ("hawkbit.autocleanup.scheduler.*", "jobs have no settings in this version"),
+    ("hawkbit.repository.jpa.management.rollout.max.actions.per.transaction", "jobs have no settings in this version"),
+    ("hawkbit.server.repository.dynamicRolloutsMinInvolvePeriodMS", "jobs have no settings in this version"),
+    ("hawkbit.lock", "leases replace hawkBit's locks"),
+    ("hawkbit.repository.cluster.lock.*", "leases replace hawkBit's locks"),
+    ("hawkbit.server.repository.dsInvalidationLockTimeout", "leases replace hawkBit's locks"),
+    ("hawkbit.cache.*", "only `hawkbit.cache.ttl` sets the caches"),
+    ("hawkbit.server.repository.publishTargetPollEvent", "events are not published in this version"),
+    ("hawkbit.events.*", "events are not published in this version"),
+    ("spring.cloud.*", "events are not published in this version"),
+    ("spring.rabbitmq.*", "there is no message broker in this version"),
+    ("hawkbit.dmf.*", "DMF is not served in this version"),
+    ("hawkbit.jpa.*", "part of hawkBit's database layer"),
+    ("hawkbit.db.*", "the server migrates its own database"),
+    ("spring.jpa.*", "part of Spring's database layer"),
+    ("spring.flyway.*", "the server migrates its own database"),
+    ("spring.sql.*", "part of Spring's database layer"),
+    ("spring.data.*", "part of Spring's database layer"),
+    ("spring.datasource.driver-class-name", "the URL names the engine"),
+    ("spring.datasource.type", "part of Spring's database layer"),
+    ("spring.datasource.hikari.*", "the connection pool has no such setting"),
+    ("hawkbit.ql.*", "queries have no settings"),
+    ("hawkbit.artifact.url.*", "artifact links are not configurable in this version"),
+    ("hawkbit.server.download.anonymous.*", "without effect in hawkBit 1.0 too"),
+    ("hawkbit.server.tenant.configuration.*", "tenant configuration keys are fixed"),
+    ("hawkbit.hierarchy", "the hierarchy of permissions is fixed"),
+    ("hawkbit.hierarchy.*", "the hierarchy of permissions is fixed"),
+    ("hawkbit.acm.*", "scoped permissions are not in this version"),
+    ("hawkbit.rest.*", "every resource is always served"),
+    ("hawkbit.server.openapi.*", "the API document has no settings"),
+    ("hawkbit.metrics.*", "metrics have no settings"),
+    ("hawkbit.mdc.*", "logging is set under `kettle.log`"),
+    ("hawkbit.server.security.requireSsl", "TLS is the proxy's in this version"),
+    ("hawkbit.server.security.allowedHostNames", "host names are the proxy's to check"),
+    ("hawkbit.server.security.httpFirewallIgnoredPaths", "there is no such firewall"),
+    ("hawkbit.server.security.cors.*", "CORS is not in this version"),
+    ("hawkbit.server.security.oauth2.*", "OpenID Connect is not in this version"),
+    ("hawkbit.server.security.allowHttpBasicOnOAuthEnabled", "OpenID Connect is not in this version"),
+    ("hawkbit.server.security.clients.blacklist", "request limits are not in this version"),
+    ("hawkbit.server.security.dos.filter.*", "request limits are not in this version"),
+    ("hawkbit.server.security.dos.ui-filter.*", "request limits are not in this version"),
+    ("spring.security.user.*", "users are `hawkbit.security.user.NAME`"),
+    ("spring.security.oauth2.*", "OpenID Connect is not in this version"),
+    ("server.ssl.*", "TLS is the proxy's in this version"),
+    ("server.forward-headers-strategy", "`kettle.trusted-proxies` decides"),
+    ("server.tomcat.*", "there is no Tomcat"),
+    ("server.servlet.*", "there are no servlets"),
+    ("server.compression.*", "compression is the proxy's"),
+    ("server.http2.*", "HTTP/2 is always on"),
+    ("server.shutdown", "shutdown is always graceful, see `kettle.shutdown-grace`"),
+    ("spring.servlet.*", "there are no servlets"),
+    ("spring.mvc.*", "part of Spring"),
+    ("spring.threads.*", "part of Spring"),
+    ("spring.main.*", "part of Spring"),
+    ("spring.application.*", "part of Spring"),
+    ("spring.autoconfigure.*", "part of Spring"),
+    ("spring.config.*", "part of Spring"),
+    ("spring.profiles.*", "part of Spring"),
+    ("spring.lifecycle.*", "see `kettle.shutdown-grace`"),
+    ("spring.port", "part of Spring"),
+    ("management.*", "part of Spring"),
+    ("springdoc.*", "the API document has no settings"),
+    ("logging.*", "logging is set under `kettle.log`"),
+];
+
+/// What a name in a source stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The canonical name; the index when the name is that of a list's element.
+    Key {
+        name: String,
+        form: Form,
+        index: Option<usize>,
+    },
+    Ignored {
+        reason: &'static str,
+    },
+    Unknown {
+        nearest: Option<String>,
+    },
+}
+
+/// Looks a dotted name up, as written in the file or on the command line.
+pub fn dotted(spelled: &str) -> Lookup {
+    let (base, index) = split_index(spelled);
+    if let Some((name, form)) = key(base, canonical) {
+        return match index {
+            Some(_) if form != List => Lookup::Unknown { nearest: Some(name) },
+            _ => Lookup::Key { name, form, index },
+        };
+    }
+    ignored(spelled, canonical).unwrap_or_else(|| Lookup::Unknown { nearest: nearest(base) })
+}
+
+/// Looks an environment variable up. `None`: it isn't meant for Kettle.
+pub fn environment(variable: &str) -> Option<Lookup> {
+    let (head, _) = variable.split_once(['_', '.'])?;
+    if !["HAWKBIT", "KETTLE", "SPRING", "SERVER", "ORG"].contains(&head.to_ascii_uppercase().as_str()) {
+        return None;
+    }
+    let spelled = match user_variable(variable) {
+        Some(dotted) => Cow::Owned(dotted),
+        None => Cow::Borrowed(variable),
+    };
+    if let Some((name, form)) = key(&spelled, squashed) {
+        return Some(Lookup::Key { name, form, index: None });
+    }
+    if let (base, index @ Some(_)) = split_index(&spelled)
+        && let Some((name, form @ List)) = key(base, squashed)
+    {
+        return Some(Lookup::Key { name, form, index });
+    }
+    let ours = matches!(head, "HAWKBIT" | "KETTLE");
+    ignored(&spelled, squashed).or_else(|| ours.then(|| Lookup::Unknown { nearest: nearest(&spelled) }))
+}
+
+/// The environment variable of a key, by Spring's rule.
+pub fn variable(name: &str) -> String {
+    name.replace('.', "_").replace('-', "").to_ascii_uppercase()
+}
+
+fn key(spelled: &str, same: fn(&str) -> String) -> Option<(String, Form)> {
+    if let Some((user, property)) = user_property(spelled) {
+        let &(property, form) = USER_KEYS.iter().find(|(known, _)| *known == canonical(property))?;
+        return Some((format!("{USERS}{user}.{property}"), form));
+    }
+    let wanted = same(spelled);
+    KEYS.iter().find(|(name, _)| same(name) == wanted).map(|&(name, form)| (name.to_owned(), form))
+}
+
+fn ignored(spelled: &str, same: fn(&str) -> String) -> Option<Lookup> {
+    let wanted = same(spelled);
+    let &(_, reason) = IGNORED.iter().find(|(pattern, _)| match pattern.strip_suffix('*') {
+        Some(above) => wanted.len() > same(above).len() && wanted.starts_with(&same(above)),
+        None => wanted == same(pattern),
+    })?;
+    Some(Lookup::Ignored { reason })
+}
+
+/// The known name closest to one that isn't: few letters off, or the same last word elsewhere.
+fn nearest(spelled: &str) -> Option<String> {
+    let users = user_property(spelled).into_iter();
+    let users = users.flat_map(|(user, _)| USER_KEYS.iter().map(move |(known, _)| format!("{USERS}{user}.{known}")));
+    let names = KEYS.iter().map(|(name, _)| (*name).to_owned()).chain(users);
+    let ignored = IGNORED.iter().filter(|(name, _)| !name.ends_with('*')).map(|(name, _)| (*name).to_owned());
+    let wanted = squashed(spelled);
+    let distance = |name: &String| strsim::osa_distance(&squashed(name), &wanted);
+    let known: Vec<_> = names.chain(ignored).map(|name| (distance(&name), name)).collect();
+    let last_word = |name: &str| squashed(name.rsplit('.').next().unwrap_or(name));
+    let word = last_word(spelled);
+    let close =
+        known.iter().filter(|(distance, _)| *distance <= wanted.len() / 4).min_by_key(|(distance, _)| *distance);
+    let elsewhere = || known.iter().filter(|(_, name)| last_word(name) == word).min_by_key(|(distance, _)| *distance);
+    close.or_else(elsewhere).map(|(_, name)| name.clone())
+}
+
+/// User and property of `hawkbit.security.user.NAME.PROPERTY`; the name keeps its case and may hold dots.
+fn user_property(spelled: &str) -> Option<(&str, &str)> {
+    let (prefix, rest) = spelled.split_at_checked(USERS.len())?;
+    let (user, property) = rest.rsplit_once('.')?;
+    (prefix.eq_ignore_ascii_case(USERS) && !user.is_empty()).then_some((user, property))
+}
+
+/// The dotted name of a user's environment variable: `HAWKBIT_SECURITY_USER_ADMIN_ROLES_0`.
+fn user_variable(variable: &str) -> Option<String> {
+    let rest = variable.strip_prefix("HAWKBIT_SECURITY_USER_")?.to_ascii_lowercase();
+    let (rest, index) = match split_index(&rest) {
+        (base, Some(index)) => (base, format!("[{index}]")),
+        (base, None) => (base, String::new()),
+    };
+    let (user, property) = rest.rsplit_once('_')?;
+    Some(format!("{USERS}{user}.{property}{index}"))
+}
+
+/// Splits `name[0]`, `name.0` or `name_0`.
+fn split_index(spelled: &str) -> (&str, Option<usize>) {
+    let split = match spelled.strip_suffix(']') {
+        Some(open) => open.rsplit_once('['),
+        None => spelled.rsplit_once(['.', '_']),
+    };
+    match split.map(|(base, index)| (base, index.parse())) {
+        Some((base, Ok(index))) => (base, Some(index)),
+        _ => (spelled, None),
+    }
+}
+
+/// A dotted name without what doesn't matter: case and dashes.
+fn canonical(name: &str) -> String {
+    name.replace(['-', '_'], "").to_ascii_lowercase()
+}
+
+/// A name as far as the environment can tell: letters and digits alone.
+fn squashed(name: &str) -> String {
+    name.replace(['-', '_', '.'], "").to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_keys_share_an_environment_variable() {
+        let distinct: HashSet<_> = KEYS.iter().map(|(name, _)| squashed(name)).collect();
+        assert_eq!(distinct.len(), KEYS.len());
+    }
+
+    #[test]
+    fn spellings_of_a_key_are_equal() {
+        let known = |name: &str, index| {
+            let (_, form) = key(name, canonical).unwrap();
+            Some(Lookup::Key { name: name.to_owned(), form, index })
+        };
+        let polling = known("hawkbit.controller.pollingTime", None);
+        for spelled in
+            ["hawkbit.controller.pollingTime", "hawkbit.controller.polling-time", "HawkBit.controller.polling_time"]
+        {
+            assert_eq!(Some(dotted(spelled)), polling, "{spelled}");
+        }
+        let controller_id = known("hawkbit.server.ddi.security.rp.controllerIdHeader", None);
+        let roles = |index| known("hawkbit.security.user.admin.roles", index);
+        for (variable, expected) in [
+            ("HAWKBIT_CONTROLLER_POLLINGTIME", polling.as_ref()),
+            ("HAWKBIT_CONTROLLER_POLLING_TIME", polling.as_ref()),
+            ("hawkbit.controller.pollingTime", polling.as_ref()),
+            ("HAWKBIT_SERVER_DDI_SECURITY_RP_CONTROLLERIDHEADER", controller_id.as_ref()),
+            ("HAWKBIT_SECURITY_USER_ADMIN_ROLES", roles(None).as_ref()),
+            ("HAWKBIT_SECURITY_USER_ADMIN_ROLES_0", roles(Some(0)).as_ref()),
+            ("KETTLE_TRUSTED_PROXIES_1", known("kettle.trusted-proxies", Some(1)).as_ref()),
+            ("ORG_ECLIPSE_HAWKBIT_ARTIFACT_FS_PATH", known("org.eclipse.hawkbit.artifact.fs.path", None).as_ref()),
+            ("SPRING_DATASOURCE_URL", known("spring.datasource.url", None).as_ref()),
+            ("SERVER_NAME", None),
+            ("SERVERPORT", None),
+            ("PATH", None),
+        ] {
+            assert_eq!(environment(variable).as_ref(), expected, "{variable}");
+        }
+        for name in KEYS.iter().map(|(name, _)| *name) {
+            assert_eq!(environment(&variable(name)), known(name, None), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_gets_its_nearest() {
+        for (spelled, expected) in [
+            ("hawkbit.controller.polingTime", Some("hawkbit.controller.pollingTime")),
+            ("server.prot", Some("server.port")),
+            ("pollingTime", Some("hawkbit.controller.pollingTime")),
+            ("hawkbit.security.user.bob.pasword", Some("hawkbit.security.user.bob.password")),
+            ("server.port[0]", Some("server.port")),
+            ("hawkbit.lokc", Some("hawkbit.lock")),
+            ("nothing.like.it", None),
+        ] {
+            let nearest = expected.map(str::to_owned);
+            assert_eq!(dotted(spelled), Lookup::Unknown { nearest }, "{spelled}");
+        }
+    }
+
+    #[test]
+    fn settings_of_hawkbit_without_meaning_are_known() {
+        for spelled in
+            ["hawkbit.rollout.executor.thread-pool.size", "spring.jpa.show-sql", "hawkbit.lock", "hawkbit.cache.spec"]
+        {
+            assert!(matches!(dotted(spelled), Lookup::Ignored { .. }), "{spelled}");
+            assert!(matches!(environment(&variable(spelled)), Some(Lookup::Ignored { .. })), "{spelled}");
+        }
+    }
+}

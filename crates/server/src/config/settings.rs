@@ -1,0 +1,173 @@
+//! The configuration as the rest of the server reads it: plain data, checked.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+use super::{database::Database, value::Secret};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub server: Server,
+    pub log: Log,
+    /// Folder of everything kept on disk by default.
+    pub data: PathBuf,
+    pub database: Database,
+    /// Folder of the artifacts.
+    pub artifacts: PathBuf,
+    pub cache: Cache,
+    pub ddi: Ddi,
+    pub controller: Controller,
+    pub repository: Repository,
+    pub clients: Clients,
+    pub quotas: Quotas,
+    /// By name.
+    pub users: Vec<User>,
+}
+
+impl Config {
+    /// Whether anyone can log in with the password that is written in the manual.
+    pub fn default_admin_in_use(&self) -> bool {
+        self.users.iter().any(|user| user.name == "admin" && matches!(user.password.expose(), "{noop}admin" | "admin"))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub bind: IpAddr,
+    pub port: u16,
+    /// Without a slash at its end.
+    pub public_url: Option<String>,
+    pub trusted_proxies: Vec<IpNet>,
+    pub basic_realm: String,
+    pub max_body_bytes: usize,
+    pub header_timeout: Duration,
+    pub shutdown_grace: Duration,
+}
+
+impl Server {
+    pub fn listen(&self) -> SocketAddr {
+        SocketAddr::new(self.bind, self.port)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Directives of `tracing_subscriber::EnvFilter`, not checked yet.
+    pub filter: String,
+    pub format: LogFormat,
+    pub requests: RequestLog,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Which requests get a line in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequestLog {
+    Off,
+    Errors,
+    #[default]
+    Management,
+    All,
+}
+
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// Zero: caches are off.
+    pub ttl: Duration,
+    pub targets: u64,
+}
+
+/// Authentication of devices, semantics C1.
+#[derive(Clone, Debug)]
+pub struct Ddi {
+    pub controller_id_header: String,
+    pub authority_header: String,
+    /// A regular expression, not compiled yet.
+    pub authorities_separator_regex: String,
+    /// Empty: devices may come from anywhere.
+    pub trusted_ips: Vec<IpNet>,
+    pub authentication: Authentication,
+}
+
+/// What a tenant has before it sets its own `authentication.…` configuration.
+#[derive(Clone, Debug)]
+pub struct Authentication {
+    pub header_enabled: bool,
+    pub header_authority: String,
+    pub targettoken_enabled: bool,
+    pub gatewaytoken_enabled: bool,
+    pub gatewaytoken_key: Secret,
+}
+
+#[derive(Clone, Debug)]
+pub struct Controller {
+    /// As a tenant would write it, semantics A1; overrides in it are not checked yet.
+    pub polling_time: String,
+    /// As a tenant would write it.
+    pub polling_overdue_time: String,
+    pub max_polling_time: Duration,
+    pub min_polling_time: Duration,
+    pub maintenance_window_poll_count: i32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Repository {
+    pub poll_persistence_flush_time: Duration,
+    pub poll_persistence_queue_size: usize,
+    pub eager_poll_persistence: bool,
+    pub reject_action_status_for_closed_action: bool,
+    pub action_weight_if_absent: i32,
+    pub implicit_tenant_create_allowed: bool,
+    pub skip_implicit_lock_for_tags: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Clients {
+    pub track_remote_ip: bool,
+    pub remote_ip_header: String,
+}
+
+/// Limits, semantics E8; 0 or less means unlimited.
+#[derive(Clone, Debug)]
+pub struct Quotas {
+    pub max_status_entries_per_action: i64,
+    pub max_attribute_entries_per_target: i64,
+    pub max_rollout_groups_per_rollout: i64,
+    pub max_messages_per_action_status: i64,
+    pub max_meta_data_entries_per_software_module: i64,
+    pub max_meta_data_entries_per_distribution_set: i64,
+    pub max_meta_data_entries_per_target: i64,
+    pub max_software_modules_per_distribution_set: i64,
+    pub max_software_module_types_per_distribution_set_type: i64,
+    pub max_artifacts_per_software_module: i64,
+    pub max_targets_per_rollout_group: i64,
+    pub max_actions_per_target: i64,
+    pub max_target_distribution_set_assignments_per_manual_assignment: i64,
+    pub max_targets_per_auto_assignment: i64,
+    /// Bytes.
+    pub max_artifact_size: i64,
+    /// Bytes.
+    pub max_artifact_storage: i64,
+    pub max_distribution_set_types_per_target_type: i64,
+}
+
+/// A user of the Management API, semantics E2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    /// With its `{scheme}`; plain text without one.
+    pub password: Secret,
+    pub roles: Vec<String>,
+    pub permissions: Vec<String>,
+    pub tenant: Option<String>,
+}
