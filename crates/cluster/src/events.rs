@@ -1,0 +1,125 @@
+//! Events: what one node tells the others, and itself, after a change is committed.
+//!
+//! An event carries names, not state: who hears it drops what it has cached. It is delivered in this process right
+//! after the commit, and to other nodes through the outbox (see `outbox.rs`).
+
+use std::sync::{
+    Arc, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+/// A change that nodes hear of. The serialized form is what `kt_outbox` holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Event {
+    /// What a device sees of these targets may have changed: an assignment, a cancellation, feedback, an edit.
+    #[serde(rename_all = "camelCase")]
+    TargetsChanged { tenant: String, controller_ids: Vec<String> },
+    /// A setting of the tenant was written or reset, or the tenant was created.
+    TenantConfigurationChanged { tenant: String },
+}
+
+impl Event {
+    /// The `kind` column of the outbox, for people and for pruning.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Event::TargetsChanged { .. } => "targetsChanged",
+            Event::TenantConfigurationChanged { .. } => "tenantConfigurationChanged",
+        }
+    }
+
+    pub(crate) fn tenant(&self) -> &str {
+        match self {
+            Event::TargetsChanged { tenant, .. } | Event::TenantConfigurationChanged { tenant } => tenant,
+        }
+    }
+}
+
+type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+type GapListener = Arc<dyn Fn() + Send + Sync>;
+
+/// The event channel of one node.
+#[derive(Clone)]
+pub struct Events(Arc<Inner>);
+
+struct Inner {
+    node: String,
+    listeners: RwLock<Vec<(Listener, GapListener)>>,
+    whole: AtomicBool,
+    wake_others: Notify,
+}
+
+impl Events {
+    /// A channel for one process alone; it is whole from the start. `outbox::follow` joins it to other nodes.
+    pub fn new(node: String) -> Events {
+        Events(Arc::new(Inner {
+            node,
+            listeners: RwLock::default(),
+            whole: AtomicBool::new(true),
+            wake_others: Notify::new(),
+        }))
+    }
+
+    /// This node's name, unique per process.
+    pub fn node(&self) -> &str {
+        &self.0.node
+    }
+
+    /// `on_event` hears every event, possibly more than once; `on_gap` is called when some may have been missed.
+    /// Both are called from the committing task and must be quick.
+    pub fn listen(&self, on_event: impl Fn(&Event) + Send + Sync + 'static, on_gap: impl Fn() + Send + Sync + 'static) {
+        let mut listeners = self.0.listeners.write().unwrap_or_else(|e| e.into_inner());
+        listeners.push((Arc::new(on_event), Arc::new(on_gap)));
+    }
+
+    /// Whether no event of another node can have been missed. While false, caches must not be answered from.
+    pub fn whole(&self) -> bool {
+        self.0.whole.load(Ordering::Acquire)
+    }
+
+    /// Joins this node to the others on the same PostgreSQL database. Until the channel is up, [`Events::whole`] is
+    /// false. On SQLite there are no others, and nothing is started.
+    pub fn follow(&self, db: &kettle_db::Db) -> Option<tokio::task::JoinHandle<()>> {
+        let pool = db.postgres_pool()?.clone();
+        self.0.whole.store(false, Ordering::Release);
+        let (events, db) = (self.clone(), db.clone());
+        Some(tokio::spawn(crate::outbox::follow(events, db, pool)))
+    }
+
+    pub(crate) fn deliver(&self, event: &Event) {
+        for (on_event, _) in self.listeners() {
+            on_event(event);
+        }
+    }
+
+    /// Some events may be lost: everything that depends on them is dropped before the channel counts as whole again.
+    pub(crate) fn gap(&self) {
+        self.0.whole.store(false, Ordering::Release);
+        for (_, on_gap) in self.listeners() {
+            on_gap();
+        }
+    }
+
+    pub(crate) fn mended(&self) {
+        for (_, on_gap) in self.listeners() {
+            on_gap();
+        }
+        self.0.whole.store(true, Ordering::Release);
+    }
+
+    /// Asks for other nodes to be woken; calls in quick succession become one.
+    pub(crate) fn committed(&self) {
+        self.0.wake_others.notify_one();
+    }
+
+    pub(crate) async fn wake_wanted(&self) {
+        self.0.wake_others.notified().await;
+    }
+
+    fn listeners(&self) -> Vec<(Listener, GapListener)> {
+        self.0.listeners.read().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+}

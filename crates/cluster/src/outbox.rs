@@ -1,0 +1,138 @@
+//! The outbox: events as rows, written in the transaction that caused them and read by every other node.
+//!
+//! Ids do not commit in order, so a reader can't go by them. Each row carries its transaction's id, and a reader takes
+//! exactly the rows visible now that were not visible in its last snapshot. NOTIFY is only a wake-up; a reader also
+//! looks once a second, which finds what a node that died between commit and NOTIFY had to say.
+
+use std::time::Duration;
+
+use kettle_db::{Db, Engine};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sqlx::postgres::{PgListener, PgPool};
+
+use crate::{Event, Events, Lease, LeaseError, Tx, jobs::JobContext};
+
+const CHANNEL: &str = "kettle_events";
+/// How often a reader looks without having been woken.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A look that takes longer means the database can't be reached; caches are not used until it can.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+/// At most one wake-up per this time: many small commits become one NOTIFY.
+const WAKE_EVERY: Duration = Duration::from_millis(5);
+/// Rows older than this are pruned. A reader that was away for longer drops its caches anyway.
+const KEEP_MS: i64 = 5 * 60 * 1000;
+
+pub(crate) async fn write(
+    engine: Engine,
+    tx: &DatabaseTransaction,
+    node: &str,
+    event: &Event,
+    now_ms: i64,
+) -> Result<(), DbErr> {
+    let payload = serde_json::to_string(event).map_err(|e| DbErr::Custom(e.to_string()))?;
+    let sql = "INSERT INTO kt_outbox (node, tenant, kind, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
+    let values = [node.into(), event.tenant().into(), event.kind().into(), payload.into(), now_ms.into()];
+    tx.execute_raw(engine.statement(sql, values)).await?;
+    Ok(())
+}
+
+/// Follows the outbox of a PostgreSQL database for as long as the process lives.
+pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
+    let wake = tokio::spawn(wake_others(events.clone(), db.clone()));
+    loop {
+        if let Err(error) = follow_once(&events, &db, &pool).await {
+            tracing::warn!(%error, "the event channel is down; polls read the database until it is back");
+        }
+        events.gap();
+        tokio::time::sleep(LOOK_EVERY).await;
+        if wake.is_finished() {
+            tracing::error!("the event channel's sender has stopped; other nodes hear of changes a second late");
+        }
+    }
+}
+
+async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), String> {
+    let mut listener = PgListener::connect_with(pool).await.map_err(|e| e.to_string())?;
+    listener.listen(CHANNEL).await.map_err(|e| e.to_string())?;
+    let mut snapshot = current_snapshot(db).await?;
+    events.mended();
+    tracing::debug!(node = events.node(), "event channel is up");
+    loop {
+        tokio::select! {
+            received = listener.try_recv() => match received {
+                Ok(Some(_)) => {}
+                Ok(None) => return Err("the listening connection was lost".into()),
+                Err(error) => return Err(error.to_string()),
+            },
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        let (next, rows) = tokio::time::timeout(LOOK_TIMEOUT, read_since(db, &snapshot))
+            .await
+            .map_err(|_| "reading the outbox timed out".to_owned())??;
+        snapshot = next;
+        for (node, payload) in rows {
+            if node == events.node() {
+                continue;
+            }
+            match serde_json::from_str(&payload) {
+                Ok(event) => events.deliver(&event),
+                // A newer node may send kinds that this one does not know: then nothing cached can be trusted.
+                Err(error) => {
+                    tracing::warn!(%error, payload, "an event of another node is unknown here; dropping all caches");
+                    events.gap();
+                    events.mended();
+                }
+            }
+        }
+    }
+}
+
+async fn current_snapshot(db: &Db) -> Result<String, String> {
+    let statement = Engine::Postgres.statement("SELECT pg_current_snapshot()::text AS snapshot", []);
+    let row = db.read().query_one_raw(statement).await.map_err(|e| e.to_string())?;
+    let row = row.ok_or("no snapshot")?;
+    row.try_get("", "snapshot").map_err(|e| e.to_string())
+}
+
+/// The rows committed since `snapshot`, and the snapshot to go on from. Both come from one statement, so from one view
+/// of the database.
+async fn read_since(db: &Db, snapshot: &str) -> Result<(String, Vec<(String, String)>), String> {
+    let sql = "SELECT pg_current_snapshot()::text AS snapshot, o.node, o.payload \
+               FROM (SELECT CAST($1 AS pg_snapshot) AS seen) s \
+               LEFT JOIN kt_outbox o ON o.xid >= pg_snapshot_xmin(s.seen) AND NOT pg_visible_in_snapshot(o.xid, s.seen) \
+               ORDER BY o.id";
+    let rows = db.read().query_all_raw(Engine::Postgres.statement(sql, [snapshot.into()])).await;
+    let rows = rows.map_err(|e| e.to_string())?;
+    let mut next = snapshot.to_owned();
+    let mut found = Vec::new();
+    for row in &rows {
+        next = row.try_get("", "snapshot").map_err(|e: DbErr| e.to_string())?;
+        let node: Option<String> = row.try_get("", "node").map_err(|e: DbErr| e.to_string())?;
+        let payload: Option<String> = row.try_get("", "payload").map_err(|e: DbErr| e.to_string())?;
+        found.extend(node.zip(payload));
+    }
+    Ok((next, found))
+}
+
+async fn wake_others(events: Events, db: Db) {
+    let notify = Engine::Postgres.statement("SELECT pg_notify($1, '')", [CHANNEL.into()]);
+    loop {
+        events.wake_wanted().await;
+        if let Err(error) = db.write().execute_raw(notify.clone()).await {
+            tracing::warn!(%error, "other nodes could not be woken; they look by themselves within a second");
+        }
+        tokio::time::sleep(WAKE_EVERY).await;
+    }
+}
+
+/// Deletes rows that every node has had time to read. One bounded batch per call; returns how many rows went.
+pub async fn prune(ctx: &JobContext, lease: &Lease) -> Result<u64, LeaseError> {
+    const BATCH: i64 = 10_000;
+    let tx = Tx::begin(&ctx.db, &ctx.events, &ctx.clock).await?;
+    lease.fence(&tx).await?;
+    let sql = "DELETE FROM kt_outbox WHERE id IN (SELECT id FROM kt_outbox WHERE created_at < $1 ORDER BY id LIMIT $2)";
+    let values = [(ctx.clock.now_ms() - KEEP_MS).into(), BATCH.into()];
+    let done = tx.execute_raw(tx.engine().statement(sql, values)).await?;
+    tx.commit().await?;
+    Ok(done.rows_affected())
+}

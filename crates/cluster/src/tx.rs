@@ -1,0 +1,65 @@
+//! A writing transaction together with the events that its changes cause.
+
+use std::ops::Deref;
+
+use kettle_db::{Db, Engine};
+use sea_orm::{DatabaseTransaction, DbErr};
+
+use crate::{Clock, Event, Events, outbox};
+
+/// A transaction that knows what to tell once it is committed. Dropped without [`Tx::commit`], it is rolled back and
+/// tells nothing.
+pub struct Tx {
+    inner: DatabaseTransaction,
+    engine: Engine,
+    events: Events,
+    clock: Clock,
+    pending: Vec<Event>,
+}
+
+impl Tx {
+    pub async fn begin(db: &Db, events: &Events, clock: &Clock) -> Result<Tx, DbErr> {
+        Ok(Tx {
+            inner: db.begin().await?,
+            engine: db.engine(),
+            events: events.clone(),
+            clock: clock.clone(),
+            pending: Vec::new(),
+        })
+    }
+
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Notes an event that the changes of this transaction cause. One event may stand for any number of rows.
+    pub fn emit(&mut self, event: Event) {
+        if !self.pending.contains(&event) {
+            self.pending.push(event);
+        }
+    }
+
+    /// Writes the events beside the state, commits both, then tells them: this process at once, the others by the
+    /// outbox.
+    pub async fn commit(self) -> Result<(), DbErr> {
+        for event in &self.pending {
+            outbox::write(self.engine, &self.inner, self.events.node(), event, self.clock.now_ms()).await?;
+        }
+        self.inner.commit().await?;
+        for event in &self.pending {
+            self.events.deliver(event);
+        }
+        if !self.pending.is_empty() {
+            self.events.committed();
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Tx {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.inner
+    }
+}
