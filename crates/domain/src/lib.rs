@@ -1,1 +1,26 @@
+//! What the product does. One folder per aggregate: its rules in `mod.rs` and files named for behaviour, its queries in
+//! `store.rs`, its tables in `entity.rs`.
+//!
+//! Every function takes `ctx: &Ctx` first: the tenant, the actor, the clock and the database come from there alone.
+//! Knows no HTTP and no AMQP; the three APIs call it and convert.
 
+pub mod access;
+pub mod actions;
+pub mod artifacts;
+mod ctx;
+pub mod distribution_set_types;
+pub mod distribution_sets;
+pub mod error;
+mod listing;
+mod search;
+pub mod settings;
+pub mod software_module_types;
+pub mod software_modules;
+pub mod targets;
+pub mod tenants;
+mod text;
+pub mod totals;
+
+pub use ctx::{Actor, CONTROLLER, Ctx, Services, Tenant};
+pub use error::{EntityId, Error, Kind, Result};
+pub use listing::{Listing, Page};

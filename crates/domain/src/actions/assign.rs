@@ -1,0 +1,341 @@
+//! Assigning distribution sets to targets (semantics.md A3).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use kettle_cluster::Tx;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, sea_query::Expr};
+
+use super::{
+    ActionStatus, ActionType, Model, SERVER_PREFIX,
+    entity::{self, Column},
+    store,
+};
+use crate::{
+    access::Permission,
+    ctx::Ctx,
+    distribution_sets,
+    error::{Error, Kind, Result, check_quota},
+    targets::{self, UpdateStatus},
+    tenants::{self, TenantSettings},
+};
+
+const MAX_WEIGHT: i32 = 1000;
+/// How often an assignment is tried when other transactions are in the way.
+const TRIES: u32 = 10;
+
+/// One set for one target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    pub controller_id: String,
+    pub set: i64,
+    pub action_type: ActionType,
+    /// Epoch milliseconds; meant for [`ActionType::TimeForced`] only.
+    pub forced_time: i64,
+    /// 0 to 1000; the server's default if absent.
+    pub weight: Option<i32>,
+    /// The tenant's confirmation flow if absent.
+    pub confirmation_required: Option<bool>,
+}
+
+/// A new action, and whose it is.
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    pub action: i64,
+    pub controller_id: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    pub assigned: u64,
+    pub already_assigned: u64,
+    pub actions: Vec<Assigned>,
+}
+
+/// Assigns, all or nothing. Targets that do not exist are left out silently; targets that have the set count as already
+/// assigned. `offline` reports sets that were installed by other means: the actions are finished at once.
+pub async fn assign(ctx: &Ctx, requests: Vec<Request>, offline: bool) -> Result<Outcome> {
+    ctx.require(Permission::UpdateTarget)?;
+    ctx.require(Permission::ReadDistributionSet)?;
+    let by_set = check(ctx, requests)?;
+    let settings = tenants::settings(ctx.services(), &ctx.tenant).await?;
+    let settings = settings.ok_or_else(|| Error::not_found("Tenant", ctx.tenant_id()))?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match attempt(ctx, &settings, &by_set, offline).await {
+            Err(error) if error.is_conflict() && tries < TRIES => {
+                tracing::debug!(%error, tries, "an assignment met another transaction; trying again");
+            }
+            result => return result,
+        }
+    }
+}
+
+/// The requests by set, without repetitions.
+fn check(ctx: &Ctx, requests: Vec<Request>) -> Result<BTreeMap<i64, Vec<Request>>> {
+    let mut seen = HashSet::new();
+    let requests: Vec<Request> = requests.into_iter().filter(|r| seen.insert(r.clone())).collect();
+    for request in &requests {
+        if request.weight.is_some_and(|w| !(0..=MAX_WEIGHT).contains(&w)) {
+            return Err(Error::constraint(format!("weight must be between 0 and {MAX_WEIGHT}.")));
+        }
+    }
+    let targets: HashSet<_> = requests.iter().map(|r| &r.controller_id).collect();
+    if targets.len() < requests.len() {
+        let message = "One target can't be assigned twice in one request; multi-assignments do not exist.";
+        return Err(Error::new(Kind::MultiAssignment, message));
+    }
+    let wanted = i64::try_from(requests.len()).unwrap_or(i64::MAX);
+    check_quota(ctx.settings().quotas.assignments_per_request, 0, wanted, "one assignment request")?;
+    let mut by_set: BTreeMap<i64, Vec<Request>> = BTreeMap::new();
+    for request in requests {
+        by_set.entry(request.set).or_default().push(request);
+    }
+    Ok(by_set)
+}
+
+async fn attempt(
+    ctx: &Ctx,
+    settings: &TenantSettings,
+    by_set: &BTreeMap<i64, Vec<Request>>,
+    offline: bool,
+) -> Result<Outcome> {
+    let mut tx = ctx.begin().await?;
+    let mut outcome = Outcome::default();
+    for (set, requests) in by_set {
+        assign_set(ctx, &mut tx, settings, *set, requests, offline, &mut outcome).await?;
+    }
+    tx.commit().await?;
+    Ok(outcome)
+}
+
+async fn assign_set(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &TenantSettings,
+    set: i64,
+    requests: &[Request],
+    offline: bool,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let full = distribution_sets::deployable(ctx, tx, set).await?;
+    let ids: Vec<String> = requests.iter().map(|r| r.controller_id.clone()).collect();
+    let found = targets::store::lock_many(&**tx, ctx.tenant_id(), &ids).await?;
+    check_types(ctx, tx, full.set.ds_type, &found).await?;
+    let (done, selected): (Vec<_>, Vec<_>) = found.into_iter().partition(|t| t.assigned_distribution_set == Some(set));
+    outcome.already_assigned += done.len() as u64;
+    // Offline, a target with an update under way is passed over without a word.
+    let selected: Vec<_> = selected.into_iter().filter(|t| !offline || !t.is(UpdateStatus::Pending)).collect();
+    if selected.is_empty() {
+        return Ok(());
+    }
+    if settings.implicit_lock {
+        distribution_sets::lock_implicitly(ctx, tx, &full).await?;
+    }
+    let selected_ids: Vec<i64> = selected.iter().map(|t| t.id).collect();
+    make_room(ctx, tx, settings, &selected_ids).await?;
+    if !offline {
+        supersede(ctx, tx, settings, &selected_ids).await?;
+    }
+    take_over(ctx, tx, set, &selected_ids, offline).await?;
+    let auto_confirming = if settings.confirmation_flow && !offline {
+        auto_confirming(ctx, tx, &selected_ids).await?
+    } else {
+        HashSet::new()
+    };
+    let by_controller: HashMap<&str, &Request> = requests.iter().map(|r| (r.controller_id.as_str(), r)).collect();
+    let mut rows = Vec::with_capacity(selected.len());
+    for target in &selected {
+        let Some(request) = by_controller.get(target.controller_id.as_str()) else { continue };
+        let confirm = request.confirmation_required.unwrap_or(true) && !auto_confirming.contains(&target.id);
+        rows.push(new_action(ctx, settings, request, target.id, confirm, offline));
+    }
+    let actions =
+        store::insert_all(&**tx, ctx.engine(), ctx.tenant_id(), set, &rows, &ctx.actor_name(), ctx.now()).await?;
+    first_statuses(ctx, tx, settings, &actions, offline).await?;
+    let names: HashMap<i64, &str> = selected.iter().map(|t| (t.id, t.controller_id.as_str())).collect();
+    outcome.assigned += actions.len() as u64;
+    outcome.actions.extend(
+        actions
+            .iter()
+            .filter_map(|a| names.get(&a.target).map(|id| Assigned { action: a.id, controller_id: (*id).to_owned() })),
+    );
+    targets::changed(ctx, tx, selected.into_iter().map(|t| t.controller_id).collect());
+    Ok(())
+}
+
+fn new_action(
+    ctx: &Ctx,
+    settings: &TenantSettings,
+    request: &Request,
+    target: i64,
+    confirm: bool,
+    offline: bool,
+) -> store::NewAction {
+    let weight = request.weight.unwrap_or(ctx.settings().action_weight_if_absent);
+    let plain = store::NewAction {
+        target,
+        active: false,
+        status: ActionStatus::Finished.code(),
+        action_type: ActionType::Forced.code(),
+        forced_time: 0,
+        weight: ctx.settings().action_weight_if_absent,
+        maintenance_cron_schedule: None,
+        maintenance_duration: None,
+        maintenance_time_zone: None,
+    };
+    if offline {
+        return plain;
+    }
+    let waits = settings.confirmation_flow && confirm;
+    let status = if waits { ActionStatus::WaitForConfirmation } else { ActionStatus::Running };
+    let time_forced = request.action_type == ActionType::TimeForced;
+    store::NewAction {
+        active: true,
+        status: status.code(),
+        action_type: request.action_type.code(),
+        forced_time: if time_forced { request.forced_time } else { 0 },
+        weight,
+        ..plain
+    }
+}
+
+/// The first report about each new action.
+async fn first_statuses(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, actions: &[Model], offline: bool) -> Result<()> {
+    let assigned = format!("Assignment initiated by user '{}'", ctx.actor_name());
+    if offline {
+        let reported = vec![format!("{SERVER_PREFIX}Action reported as offline deployment")];
+        return note_all(ctx, tx, actions.iter(), ActionStatus::Finished, reported).await;
+    }
+    if !settings.confirmation_flow {
+        return note_all(ctx, tx, actions.iter(), ActionStatus::Running, vec![assigned]).await;
+    }
+    // hawkBit: with the confirmation flow on, the first row says so even of an action that does not wait.
+    let waits = |action: &&Model| action.status() == ActionStatus::WaitForConfirmation;
+    let waiting = "Waiting for the confirmation by the device before processing with the deployment";
+    let messages = vec![assigned.clone(), format!("{SERVER_PREFIX}{waiting}")];
+    note_all(ctx, tx, actions.iter().filter(waits), ActionStatus::WaitForConfirmation, messages).await?;
+    let confirmed = format!("{SERVER_PREFIX}Assignment confirmed by initiator [{}].", ctx.actor_name());
+    let confirmed_actions = actions.iter().filter(|a| !waits(a));
+    note_all(ctx, tx, confirmed_actions, ActionStatus::WaitForConfirmation, vec![assigned, confirmed]).await
+}
+
+async fn note_all(
+    ctx: &Ctx,
+    tx: &Tx,
+    actions: impl Iterator<Item = &Model>,
+    status: ActionStatus,
+    messages: Vec<String>,
+) -> Result<()> {
+    let actions: Vec<i64> = actions.map(|a| a.id).collect();
+    let new = store::NewStatuses { actions: &actions, status, messages: &messages };
+    Ok(store::add_status_to_all(&**tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?)
+}
+
+/// A target with a type takes only sets of the types listed on it.
+async fn check_types(ctx: &Ctx, tx: &Tx, ds_type: i64, targets: &[targets::Model]) -> Result<()> {
+    let mut types: Vec<i64> = targets.iter().filter_map(|t| t.target_type).collect();
+    types.sort_unstable();
+    types.dedup();
+    for target_type in types {
+        let sql = "SELECT 1 AS one FROM sp_target_type_ds_type WHERE target_type = $1 AND distribution_set_type = $2";
+        let statement = ctx.engine().statement(sql, [target_type.into(), ds_type.into()]);
+        if tx.query_one_raw(statement).await?.is_none() {
+            let message = "The distribution set's type is not among those that a target's type is compatible with.";
+            return Err(Error::new(Kind::TargetTypeIncompatible, message));
+        }
+    }
+    Ok(())
+}
+
+/// Each target may have so many actions; where the tenant wants it, the oldest make room (semantics.md A6).
+async fn make_room(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, targets: &[i64]) -> Result<()> {
+    let quota = ctx.settings().quotas.actions_per_target;
+    if quota <= 0 {
+        return Ok(());
+    }
+    for (target, total) in store::count_by_target(&**tx, ctx.engine(), ctx.tenant_id(), targets).await? {
+        if total < quota {
+            continue;
+        }
+        let percent = settings.quota_hit_percent;
+        let room = if (1..100).contains(&percent) { percent * quota / 100 } else { 0 };
+        if room < 1 {
+            check_quota(quota, total, 1, "the actions of a target")?;
+        }
+        store::delete_oldest(&**tx, ctx.engine(), ctx.tenant_id(), target, room).await?;
+    }
+    Ok(())
+}
+
+/// What was under way on the targets gives way: cancelled, or closed where the tenant wants that. Sets with a required
+/// migration step stay.
+async fn supersede(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, targets: &[i64]) -> Result<()> {
+    let migration_steps = Expr::col(Column::DistributionSet).in_subquery(store::migration_steps(ctx.tenant_id()));
+    for chunk in targets.chunks(999) {
+        let active = store::of_tenant(ctx.tenant_id())
+            .filter(Column::Target.is_in(chunk.iter().copied()))
+            .filter(Column::Active.eq(true))
+            .filter(migration_steps.clone().not())
+            .all(&**tx)
+            .await?;
+        let (status, message) = if settings.autoclose {
+            (ActionStatus::Canceled, "close obsolete action due to new update")
+        } else {
+            (ActionStatus::Canceling, "cancel obsolete action due to new update")
+        };
+        let superseded: Vec<Model> =
+            active.into_iter().filter(|a| settings.autoclose || !a.is_canceling_or_canceled()).collect();
+        let update = entity::Entity::update_many()
+            .col_expr(Column::Status, Expr::val(status.code()))
+            .col_expr(Column::Active, Expr::val(!settings.autoclose))
+            .col_expr(Column::LastModifiedAt, Expr::val(ctx.now()))
+            .col_expr(Column::LastModifiedBy, Expr::val(ctx.actor_name()))
+            .col_expr(Column::OptlockRevision, Expr::col(Column::OptlockRevision).add(1))
+            .filter(Column::Tenant.eq(ctx.tenant_id()));
+        update.filter(Column::Id.is_in(superseded.iter().map(|a| a.id))).exec(&**tx).await?;
+        note_all(ctx, tx, superseded.iter(), status, vec![format!("{SERVER_PREFIX}{message}")]).await?;
+        entity::Entity::update_many()
+            .col_expr(Column::Status, Expr::val(ActionStatus::Canceled.code()))
+            .filter(Column::Tenant.eq(ctx.tenant_id()))
+            .filter(Column::Target.is_in(chunk.iter().copied()))
+            .filter(Column::Active.eq(false))
+            .filter(Column::Status.eq(ActionStatus::Scheduled.code()))
+            .filter(migration_steps.clone().not())
+            .exec(&**tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// The targets now have the set assigned; offline, also installed.
+async fn take_over(ctx: &Ctx, tx: &Tx, set: i64, targets: &[i64], offline: bool) -> Result<()> {
+    use targets::entity::{Column, Entity};
+    let status = if offline { UpdateStatus::InSync } else { UpdateStatus::Pending };
+    for chunk in targets.chunks(999) {
+        let mut update = Entity::update_many()
+            .col_expr(Column::AssignedDistributionSet, Expr::val(set))
+            .col_expr(Column::UpdateStatus, Expr::val(status as i32))
+            .col_expr(Column::LastModifiedAt, Expr::val(ctx.now()))
+            .col_expr(Column::LastModifiedBy, Expr::val(ctx.actor_name()))
+            .col_expr(Column::OptlockRevision, Expr::col(Column::OptlockRevision).add(1));
+        if offline {
+            update = update
+                .col_expr(Column::InstalledDistributionSet, Expr::val(set))
+                .col_expr(Column::InstallDate, Expr::val(ctx.now()));
+        }
+        let update = update.filter(Column::Tenant.eq(ctx.tenant_id()));
+        update.filter(Column::Id.is_in(chunk.iter().copied())).exec(&**tx).await?;
+    }
+    Ok(())
+}
+
+async fn auto_confirming(ctx: &Ctx, tx: &Tx, targets: &[i64]) -> Result<HashSet<i64>> {
+    let sql = format!(
+        "SELECT target FROM sp_target_conf_status WHERE tenant = $1 AND target IN {}",
+        ctx.engine().json_values(2, "bigint")
+    );
+    let ids = serde_json::to_string(targets).map_err(Error::internal)?;
+    let rows = tx.query_all_raw(ctx.engine().statement(&sql, [ctx.tenant_id().into(), ids.into()])).await?;
+    Ok(rows.iter().map(|r| r.try_get("", "target")).collect::<Result<_, _>>()?)
+}

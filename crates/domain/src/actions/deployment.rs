@@ -1,0 +1,225 @@
+//! What a device reads about its actions: what to install, what to cancel, what is installed (semantics.md C2, C3).
+
+use std::collections::HashMap;
+
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Set};
+
+use super::{ActionStatus, Model, SERVER_PREFIX, check_status_quota, entity::Column, note, store, touched};
+use crate::{
+    artifacts as artifact,
+    ctx::Ctx,
+    distribution_sets,
+    error::{Error, Kind, Result},
+    software_modules, targets,
+};
+
+const MAX_HISTORY: i64 = 100;
+
+/// An action with all that a device needs to carry it out.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    pub action: Model,
+    /// Whether the device is to start at once.
+    pub forced: bool,
+    pub chunks: Vec<Chunk>,
+    pub history: Option<History>,
+}
+
+/// One software module of the set.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    pub module: software_modules::Model,
+    pub type_key: String,
+    /// The entries that devices may see, in the order of their keys.
+    pub metadata: Vec<(String, String)>,
+    pub artifacts: Vec<artifact::Model>,
+}
+
+/// The device's own messages, newest first.
+#[derive(Clone, Debug)]
+pub struct History {
+    pub status: ActionStatus,
+    pub messages: Vec<String>,
+}
+
+/// An action to carry out. The first read is noted as RETRIEVED, a repeated one writes nothing; a closed action is
+/// readable and stays as it is. `history` asks for so many messages.
+pub async fn deployment(ctx: &Ctx, controller_id: &str, id: i64, history: i64) -> Result<Deployment> {
+    let (_, action) = find(ctx, controller_id, id).await?;
+    if action.is_canceling_or_canceled() || action.status() == ActionStatus::WaitForConfirmation {
+        return Err(Error::new(Kind::Absent, format!("Action {id} is not to be carried out now.")));
+    }
+    let found = read(ctx, action, history).await?;
+    let message = "Target retrieved update action and should start now the download.";
+    retrieved(ctx, controller_id, &found.action, message).await?;
+    Ok(found)
+}
+
+/// An action that is over. Reading it is not noted.
+pub async fn installed(ctx: &Ctx, controller_id: &str, id: i64, history: i64) -> Result<Deployment> {
+    let (_, action) = find(ctx, controller_id, id).await?;
+    if action.is_active() || action.is_canceling_or_canceled() {
+        return Err(Error::new(Kind::Absent, format!("Action {id} is not installed.")));
+    }
+    read(ctx, action, history).await
+}
+
+/// Fails unless the action is to be cancelled, or was.
+pub async fn canceling(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
+    let (_, action) = find(ctx, controller_id, id).await?;
+    if !action.is_canceling_or_canceled() {
+        return Err(Error::new(Kind::Absent, format!("Action {id} is not under cancellation.")));
+    }
+    let message = "Target retrieved cancel action and should start now the cancellation.";
+    retrieved(ctx, controller_id, &action, message).await
+}
+
+/// The files of a module that one of the target's actions brings, or brought last.
+pub async fn artifacts(ctx: &Ctx, controller_id: &str, module: i64) -> Result<Vec<artifact::Model>> {
+    let target = find_target(ctx, controller_id).await?;
+    let unknown = || Error::not_found("SoftwareModule", module);
+    let found = software_modules::store::get(ctx.db().read(), ctx.tenant_id(), module).await?;
+    found.ok_or_else(unknown)?;
+    if bringing(ctx, target.id, module).await?.is_none() && !last_brought(ctx, &target, module).await? {
+        return Err(unknown());
+    }
+    Ok(artifact::store::of_modules(ctx.db().read(), ctx.tenant_id(), &[module]).await?)
+}
+
+/// A file of a module, for a device that is known. Whether it may have it as a whole, [`note_download`] says.
+pub async fn find_download(ctx: &Ctx, controller_id: &str, module: i64, filename: &str) -> Result<artifact::Model> {
+    find_target(ctx, controller_id).await?;
+    let db = ctx.db().read();
+    let known = software_modules::store::get(db, ctx.tenant_id(), module).await?;
+    known.ok_or_else(|| Error::not_found("SoftwareModule", module))?;
+    let found = artifact::store::by_filename(db, ctx.tenant_id(), module, filename).await?;
+    found.ok_or_else(|| Error::new(Kind::Absent, format!("Module {module} has no file {filename}.")))
+}
+
+/// A whole download: it must belong to an active action, and is noted in it with the `path` asked for.
+pub async fn note_download(ctx: &Ctx, controller_id: &str, module: i64, path: &str) -> Result<()> {
+    let target = find_target(ctx, controller_id).await?;
+    let action = bringing(ctx, target.id, module).await?.ok_or_else(|| Error::not_found("SoftwareModule", module))?;
+    let tx = ctx.begin().await?;
+    check_status_quota(ctx, &*tx, action).await?;
+    note(ctx, &tx, action, ActionStatus::Download, &format!("{SERVER_PREFIX}Target downloads {path}")).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn find_target(ctx: &Ctx, controller_id: &str) -> Result<targets::Model> {
+    let target = targets::store::find(ctx.db().read(), ctx.tenant_id(), controller_id).await?;
+    target.ok_or_else(|| Error::not_found("Target", controller_id))
+}
+
+async fn find(ctx: &Ctx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
+    let target = find_target(ctx, controller_id).await?;
+    let action = store::find(ctx.db().read(), ctx.tenant_id(), id).await?;
+    let action = action.filter(|a| a.target == target.id).ok_or_else(|| Error::not_found("Action", id))?;
+    Ok((target, action))
+}
+
+/// Notes that the device has read an action, if its newest status says something else.
+async fn retrieved(ctx: &Ctx, controller_id: &str, action: &Model, message: &str) -> Result<()> {
+    let newest = store::newest_status(ctx.db().read(), ctx.tenant_id(), action.id).await?;
+    if newest == Some(ActionStatus::Retrieved.code()) {
+        return Ok(());
+    }
+    let mut tx = ctx.begin().await?;
+    targets::lock(ctx, &tx, controller_id).await?;
+    let Some(action) = store::find(&*tx, ctx.tenant_id(), action.id).await? else { return Ok(()) };
+    let newest = store::newest_status(&*tx, ctx.tenant_id(), action.id).await?;
+    if newest == Some(ActionStatus::Retrieved.code()) || !(action.is_active() || action.is_canceling_or_canceled()) {
+        return Ok(());
+    }
+    if !action.is_canceling_or_canceled() {
+        let mut row = touched(ctx, &action, false);
+        row.status = Set(ActionStatus::Retrieved.code());
+        row.update(&*tx).await?;
+    }
+    note(ctx, &tx, action.id, ActionStatus::Retrieved, &format!("{SERVER_PREFIX}{message}")).await?;
+    targets::changed(ctx, &mut tx, vec![controller_id.into()]);
+    Ok(tx.commit().await?)
+}
+
+async fn read(ctx: &Ctx, action: Model, history: i64) -> Result<Deployment> {
+    let db = ctx.db().read();
+    let set = distribution_sets::store::get(db, ctx.tenant_id(), action.distribution_set).await?;
+    let set = set.ok_or_else(|| Error::not_found("DistributionSet", action.distribution_set))?;
+    let full = distribution_sets::load(db, ctx.tenant_id(), vec![set]).await?.pop();
+    let mut modules = full.map(|f| f.modules).unwrap_or_default();
+    modules.sort_by_key(|m| m.module.id);
+    let ids: Vec<i64> = modules.iter().map(|m| m.module.id).collect();
+    let mut files: HashMap<i64, Vec<artifact::Model>> = HashMap::new();
+    for file in artifact::store::of_modules(db, ctx.tenant_id(), &ids).await? {
+        files.entry(file.software_module).or_default().push(file);
+    }
+    let mut metadata = visible_metadata(db, &ids).await?;
+    let chunks = modules
+        .into_iter()
+        .map(|m| Chunk {
+            artifacts: files.remove(&m.module.id).unwrap_or_default(),
+            metadata: metadata.remove(&m.module.id).unwrap_or_default(),
+            type_key: m.type_key,
+            module: m.module,
+        })
+        .collect();
+    let history = messages(ctx, &action, history).await?;
+    Ok(Deployment { forced: action.is_forced(ctx.now()), chunks, history, action })
+}
+
+async fn visible_metadata(
+    db: &impl ConnectionTrait,
+    modules: &[i64],
+) -> Result<HashMap<i64, Vec<(String, String)>>, DbErr> {
+    use software_modules::entity::metadata::{Column, Entity};
+    let select =
+        Entity::find().filter(Column::Sm.is_in(modules.iter().copied())).filter(Column::TargetVisible.eq(true));
+    let mut found: HashMap<i64, Vec<(String, String)>> = HashMap::new();
+    for row in select.order_by_asc(Column::MetaKey).all(db).await? {
+        found.entry(row.sm).or_default().push((row.meta_key, row.meta_value.unwrap_or_default()));
+    }
+    Ok(found)
+}
+
+/// The newest messages that came from the device. 0 asks for none; a negative or too large count for the most.
+async fn messages(ctx: &Ctx, action: &Model, count: i64) -> Result<Option<History>> {
+    if count == 0 {
+        return Ok(None);
+    }
+    let count = if (1..MAX_HISTORY).contains(&count) { count } else { MAX_HISTORY };
+    let sql = "SELECT m.detail_message FROM sp_action_status s \
+               JOIN sp_action_status_messages m ON m.action_status = s.id \
+               WHERE s.tenant = $1 AND s.action = $2 AND m.detail_message NOT LIKE $3 \
+               ORDER BY s.target_occurred_at DESC, s.id DESC LIMIT $4";
+    let values = [ctx.tenant_id().into(), action.id.into(), format!("{SERVER_PREFIX}%").into(), count.into()];
+    let rows = ctx.db().read().query_all_raw(ctx.engine().statement(sql, values)).await?;
+    let messages = rows.iter().map(|r| r.try_get("", "detail_message")).collect::<Result<Vec<String>, _>>()?;
+    Ok((!messages.is_empty()).then(|| History { status: action.status(), messages }))
+}
+
+/// The active action that brings a module to a target, unless it is being cancelled.
+async fn bringing(ctx: &Ctx, target: i64, module: i64) -> Result<Option<i64>> {
+    let sql = "SELECT a.id FROM sp_action a JOIN sp_ds_sm m ON m.ds_id = a.distribution_set \
+               WHERE a.tenant = $1 AND a.target = $2 AND m.sm_id = $3 AND a.active = true AND a.status NOT IN (4, 5) \
+               ORDER BY a.weight DESC, a.id LIMIT 1";
+    let values = [ctx.tenant_id().into(), target.into(), module.into()];
+    let row = ctx.db().read().query_one_raw(ctx.engine().statement(sql, values)).await?;
+    Ok(row.map(|r| r.try_get("", "id")).transpose()?)
+}
+
+/// Whether the set installed last holds the module.
+async fn last_brought(ctx: &Ctx, target: &targets::Model, module: i64) -> Result<bool> {
+    let Some(set) = target.installed_distribution_set else { return Ok(false) };
+    let finished = store::of_tenant(ctx.tenant_id())
+        .filter(Column::Target.eq(target.id))
+        .filter(Column::DistributionSet.eq(set))
+        .filter(Column::Status.eq(ActionStatus::Finished.code()))
+        .order_by_desc(Column::Id)
+        .one(ctx.db().read())
+        .await?;
+    if finished.is_none() {
+        return Ok(false);
+    }
+    let held = distribution_sets::entity::module::Entity::find_by_id((set, module)).one(ctx.db().read()).await?;
+    Ok(held.is_some())
+}

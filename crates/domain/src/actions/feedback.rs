@@ -1,0 +1,200 @@
+//! What devices report about their actions (semantics.md A4, C4).
+
+use kettle_cluster::Tx;
+use sea_orm::{ActiveModelTrait, Set};
+
+use super::{
+    ActionStatus, ActionType, Model, SERVER_PREFIX, cancel::close_canceled, check_status_quota, store, touched,
+};
+use crate::{
+    ctx::Ctx,
+    error::{Error, Kind, Result, check_quota},
+    targets::{self, UpdateStatus},
+    text,
+};
+
+/// What a device says it is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Execution {
+    Closed,
+    Proceeding,
+    Canceled,
+    Scheduled,
+    Rejected,
+    Resumed,
+    Download,
+    Downloaded,
+}
+
+/// A report: `failed` is the result `failure`. `timestamp` is epoch milliseconds, as the device has them.
+#[derive(Clone, Debug)]
+pub struct Feedback {
+    pub execution: Execution,
+    pub failed: bool,
+    pub code: Option<i32>,
+    pub details: Vec<String>,
+    pub timestamp: Option<i64>,
+}
+
+/// A report about an update. Closed actions answer [`Kind::Gone`], those waiting for confirmation [`Kind::Absent`].
+pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: Feedback) -> Result<()> {
+    check(ctx, &feedback)?;
+    let mut tx = ctx.begin().await?;
+    let (target, action) = lock(ctx, &tx, controller_id, id).await?;
+    if action.status() == ActionStatus::WaitForConfirmation {
+        return Err(Error::new(Kind::Absent, format!("Action {id} waits for its confirmation.")));
+    }
+    if !action.is_active() {
+        return Err(Error::new(Kind::Gone, format!("Action {id} is closed.")));
+    }
+    let (status, fallback) = meaning(&feedback);
+    let mut messages = with_code(feedback.details, feedback.code);
+    if messages.is_empty() {
+        messages.push(format!("{SERVER_PREFIX}{fallback}."));
+    }
+    let occurred_at = feedback.timestamp.unwrap_or_else(|| ctx.now());
+    let new = store::NewStatus { action: id, status, occurred_at, code: feedback.code, messages };
+    add(ctx, &tx, new).await?;
+    apply(ctx, &tx, target, action, status, feedback.code, occurred_at).await?;
+    targets::changed(ctx, &mut tx, vec![controller_id.into()]);
+    Ok(tx.commit().await?)
+}
+
+/// A report about a cancellation; the action must be under cancellation.
+pub async fn cancel_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: Feedback) -> Result<()> {
+    check(ctx, &feedback)?;
+    let mut tx = ctx.begin().await?;
+    let (target, action) = lock(ctx, &tx, controller_id, id).await?;
+    if !action.is_canceling_or_canceled() {
+        let message = "The action is not under cancellation.";
+        return Err(Error::new(Kind::ActionNotCancelable, message));
+    }
+    let (status, first) = match (feedback.execution, feedback.failed) {
+        (Execution::Canceled, _) => {
+            (ActionStatus::Warning, Some("Target reported cancel for a cancel which is not supported by the server."))
+        }
+        (Execution::Rejected, _) => (ActionStatus::CancelRejected, Some("Target rejected the cancellation request.")),
+        (Execution::Closed, true) => (ActionStatus::Error, Some("Target was not able to complete cancellation.")),
+        (Execution::Closed, false) => (ActionStatus::Canceled, Some("Cancellation confirmed.")),
+        _ => (ActionStatus::Running, None),
+    };
+    let mut messages: Vec<String> = first.map(|m| format!("{SERVER_PREFIX}{m}")).into_iter().collect();
+    messages.extend(with_code(feedback.details, feedback.code));
+    if status == ActionStatus::Canceled {
+        messages.push(format!("{SERVER_PREFIX}Cancellation completion is finished successfully."));
+    }
+    let occurred_at = feedback.timestamp.unwrap_or_else(|| ctx.now());
+    let new = store::NewStatus { action: id, status, occurred_at, code: feedback.code, messages };
+    add(ctx, &tx, new).await?;
+    match status {
+        ActionStatus::Canceled => close_canceled(ctx, &tx, target, &action, false).await?,
+        ActionStatus::Error | ActionStatus::CancelRejected => {
+            let mut row = touched(ctx, &action, false);
+            row.status = Set(ActionStatus::Running.code());
+            row.active = Set(Some(true));
+            row.update(&*tx).await?;
+        }
+        _ => {}
+    }
+    targets::changed(ctx, &mut tx, vec![controller_id.into()]);
+    Ok(tx.commit().await?)
+}
+
+fn check(ctx: &Ctx, feedback: &Feedback) -> Result<()> {
+    let count = i64::try_from(feedback.details.len()).unwrap_or(i64::MAX);
+    check_quota(ctx.settings().quotas.messages_per_action_status, 0, count, "the messages of a status")?;
+    feedback.details.iter().try_for_each(|detail| text::no_markup("details", detail))
+}
+
+/// The target and its action. An action of another target is as unknown as one that does not exist.
+async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
+    let target = targets::lock(ctx, tx, controller_id).await?;
+    let action = store::find(&**tx, ctx.tenant_id(), id).await?;
+    let action = action.filter(|a| a.target == target.id).ok_or_else(|| Error::not_found("Action", id))?;
+    Ok((target, action))
+}
+
+fn meaning(feedback: &Feedback) -> (ActionStatus, &'static str) {
+    match (feedback.execution, feedback.failed) {
+        (Execution::Closed, true) => (ActionStatus::Error, "Target reported CLOSED with ERROR!"),
+        (Execution::Closed, false) => (ActionStatus::Finished, "Target reported CLOSED with OK!"),
+        (Execution::Canceled, _) => (ActionStatus::Canceled, "Target confirmed cancellation."),
+        (Execution::Rejected, _) => (ActionStatus::Warning, "Target REJECTED update"),
+        (Execution::Download, _) => (ActionStatus::Download, "Target confirmed download start"),
+        (Execution::Downloaded, _) => (ActionStatus::Downloaded, "Target confirmed download finished"),
+        (Execution::Proceeding, _) => (ActionStatus::Running, "Target reported PROCEEDING"),
+        (Execution::Scheduled, _) => (ActionStatus::Running, "Target reported SCHEDULED"),
+        (Execution::Resumed, _) => (ActionStatus::Running, "Target reported RESUMED"),
+    }
+}
+
+fn with_code(mut details: Vec<String>, code: Option<i32>) -> Vec<String> {
+    details.extend(code.map(|code| format!("Device reported status code: {code}")));
+    details
+}
+
+/// Adds the row. A final status is always taken: a quota must not keep an action open.
+async fn add(ctx: &Ctx, tx: &Tx, new: store::NewStatus) -> Result<()> {
+    if !matches!(new.status, ActionStatus::Finished | ActionStatus::Error | ActionStatus::Canceled) {
+        check_status_quota(ctx, &**tx, new.action).await?;
+    }
+    store::add_status(&**tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
+    Ok(())
+}
+
+/// What a reported status does to the action and its target.
+async fn apply(
+    ctx: &Ctx,
+    tx: &Tx,
+    target: targets::Model,
+    action: Model,
+    status: ActionStatus,
+    code: Option<i32>,
+    occurred_at: i64,
+) -> Result<()> {
+    let download_only = action.action_type() == ActionType::DownloadOnly;
+    let closes = match status {
+        ActionStatus::Finished | ActionStatus::Error => true,
+        ActionStatus::Downloaded => download_only,
+        _ => false,
+    };
+    let mut row = touched(ctx, &action, false);
+    row.last_action_status_code = Set(code);
+    if closes {
+        row.status = Set(status.code());
+        row.active = Set(Some(false));
+    }
+    row.update(&**tx).await?;
+    if !closes {
+        return Ok(());
+    }
+    let before = target.clone();
+    let mut row: targets::entity::ActiveModel = target.into();
+    row.optlock_revision = Set(Some(before.optlock_revision.unwrap_or(0) + 1));
+    match status {
+        ActionStatus::Error => {
+            row.update_status = Set(UpdateStatus::Error as i32);
+            row.assigned_distribution_set = Set(None);
+        }
+        ActionStatus::Downloaded => {
+            row.update_status = Set(UpdateStatus::InSync as i32);
+            row.request_controller_attributes = Set(true);
+        }
+        _ => {
+            row.request_controller_attributes = Set(true);
+            // An older report than that of what is installed changes nothing.
+            if before.install_date.is_none_or(|installed| installed < occurred_at) {
+                let assigned =
+                    if download_only { Some(action.distribution_set) } else { before.assigned_distribution_set };
+                row.assigned_distribution_set = Set(assigned);
+                row.installed_distribution_set = Set(Some(action.distribution_set));
+                row.install_date = Set(Some(occurred_at));
+                if assigned == Some(action.distribution_set) {
+                    row.update_status = Set(UpdateStatus::InSync as i32);
+                }
+            }
+        }
+    }
+    row.update(&**tx).await?;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Actions: one distribution set assigned to one target, and what becomes of it (semantics.md A3, A4).
+//!
+//! `assign.rs` makes them, `cancel.rs` takes them back, `feedback.rs` takes what devices report, `deployment.rs` is what
+//! a device reads. All of them lock the target's row first, so that a target's state has one writer at a time.
+
+mod assign;
+mod cancel;
+mod deployment;
+pub mod entity;
+mod feedback;
+pub mod fields;
+pub(crate) mod store;
+
+pub use assign::{Assigned, Outcome, Request, assign};
+pub use cancel::{cancel, force, force_quit};
+pub use deployment::{
+    Chunk, Deployment, History, artifacts, canceling, deployment, find_download, installed, note_download,
+};
+pub use entity::{ActionStatus, ActionType, Model};
+pub use feedback::{Execution, Feedback, cancel_feedback, update_feedback};
+
+use std::collections::HashMap;
+
+use kettle_cluster::Tx;
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, Set};
+
+use crate::{
+    access::Permission,
+    ctx::Ctx,
+    distribution_sets,
+    error::{Error, Result, check_quota},
+    listing::{Listing, Page},
+    search, targets,
+};
+
+/// Marks status messages that the server wrote itself; a device's history leaves them out.
+pub const SERVER_PREFIX: &str = "Update Server: ";
+const DEFAULT_SORT: (&str, Order) = ("id", Order::Desc);
+
+/// An action as the Management API shows it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub action: Model,
+    pub controller_id: String,
+    pub target_name: String,
+    pub set_name: String,
+    pub set_version: String,
+    pub rollout_name: Option<String>,
+}
+
+/// One report about an action.
+#[derive(Clone, Debug)]
+pub struct StatusShown {
+    pub status: entity::status::Model,
+    pub messages: Vec<String>,
+}
+
+/// All actions of the tenant.
+pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Shown>> {
+    ctx.require(Permission::ReadTarget)?;
+    let select = store::of_tenant(ctx.tenant_id());
+    let page = search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await?;
+    Ok(Page { content: show(ctx, page.content).await?, total: page.total })
+}
+
+/// The actions of one target.
+pub async fn list_of_target(ctx: &Ctx, controller_id: &str, listing: &Listing) -> Result<Page<Shown>> {
+    let target = targets::find(ctx, controller_id).await?;
+    let select = store::of_tenant(ctx.tenant_id()).filter(entity::Column::Target.eq(target.id));
+    let page = search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await?;
+    Ok(Page { content: show(ctx, page.content).await?, total: page.total })
+}
+
+/// One action of the tenant.
+pub async fn get(ctx: &Ctx, id: i64) -> Result<Shown> {
+    ctx.require(Permission::ReadTarget)?;
+    let action = store::find(ctx.db().read(), ctx.tenant_id(), id).await?;
+    let action = action.ok_or_else(|| Error::not_found("Action", id))?;
+    show_one(ctx, action).await
+}
+
+/// One action of one target. `None`: the action is another target's.
+pub async fn get_of_target(ctx: &Ctx, controller_id: &str, id: i64) -> Result<Option<Shown>> {
+    let shown = get(ctx, id).await?;
+    Ok((shown.controller_id == controller_id).then_some(shown))
+}
+
+/// The reports about an action, with their messages.
+pub async fn statuses(ctx: &Ctx, controller_id: &str, id: i64, listing: &Listing) -> Result<Page<StatusShown>> {
+    let target = targets::find(ctx, controller_id).await?;
+    let action = store::find(ctx.db().read(), ctx.tenant_id(), id).await?;
+    action.filter(|a| a.target == target.id).ok_or_else(|| Error::not_found("Action", id))?;
+    let select = store::statuses_of(ctx.tenant_id(), id);
+    let page = search::page(ctx, select, &fields::STATUS_ENTITY, listing, DEFAULT_SORT, None).await?;
+    let ids: Vec<i64> = page.content.iter().map(|s| s.id).collect();
+    let mut messages: HashMap<i64, Vec<String>> = HashMap::new();
+    for (status, message) in store::messages(ctx.db().read(), ctx.engine(), &ids).await? {
+        messages.entry(status).or_default().push(message);
+    }
+    Ok(page.map(|status| StatusShown { messages: messages.remove(&status.id).unwrap_or_default(), status }))
+}
+
+/// The set that is assigned to, or installed on, a target.
+pub async fn set_of_target(ctx: &Ctx, controller_id: &str, installed: bool) -> Result<Option<distribution_sets::Full>> {
+    let target = targets::find(ctx, controller_id).await?;
+    let id = if installed { target.installed_distribution_set } else { target.assigned_distribution_set };
+    let Some(id) = id else { return Ok(None) };
+    let Some(set) = distribution_sets::store::get(ctx.db().read(), ctx.tenant_id(), id).await? else { return Ok(None) };
+    Ok(distribution_sets::load(ctx.db().read(), ctx.tenant_id(), vec![set]).await?.pop())
+}
+
+/// The targets that a set is assigned to, or installed on.
+pub async fn targets_of_set(ctx: &Ctx, set: i64, installed: bool, listing: &Listing) -> Result<Page<targets::Shown>> {
+    ctx.require(Permission::ReadTarget)?;
+    ctx.require(Permission::ReadDistributionSet)?;
+    let found = distribution_sets::store::get(ctx.db().read(), ctx.tenant_id(), set).await?;
+    found.ok_or_else(|| Error::not_found("DistributionSet", set))?;
+    use targets::entity::Column;
+    let column = if installed { Column::InstalledDistributionSet } else { Column::AssignedDistributionSet };
+    targets::list_where(ctx, sea_orm::Condition::all().add(column.eq(set)), listing).await
+}
+
+async fn show_one(ctx: &Ctx, action: Model) -> Result<Shown> {
+    show(ctx, vec![action]).await?.pop().ok_or_else(|| Error::internal("one action in, none out"))
+}
+
+/// Adds the names shown beside actions, with a constant number of queries.
+async fn show(ctx: &Ctx, actions: Vec<Model>) -> Result<Vec<Shown>> {
+    let db = ctx.db().read();
+    let unique = |ids: Vec<i64>| {
+        let mut ids = ids;
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    let target_ids = unique(actions.iter().map(|a| a.target).collect());
+    let targets = targets::entity::Entity::find().filter(targets::entity::Column::Tenant.eq(ctx.tenant_id()));
+    let targets = targets.filter(targets::entity::Column::Id.is_in(target_ids)).all(db).await?;
+    let targets: HashMap<i64, _> = targets.into_iter().map(|t| (t.id, (t.controller_id, t.name))).collect();
+    let set_ids = unique(actions.iter().map(|a| a.distribution_set).collect());
+    let sets =
+        distribution_sets::entity::Entity::find().filter(distribution_sets::entity::Column::Tenant.eq(ctx.tenant_id()));
+    let sets = sets.filter(distribution_sets::entity::Column::Id.is_in(set_ids)).all(db).await?;
+    let sets: HashMap<i64, _> = sets.into_iter().map(|s| (s.id, (s.name, s.version))).collect();
+    let rollouts = rollout_names(ctx, unique(actions.iter().filter_map(|a| a.rollout).collect())).await?;
+    let show = |action: Model| {
+        let (controller_id, target_name) = targets.get(&action.target).cloned().unwrap_or_default();
+        let (set_name, set_version) = sets.get(&action.distribution_set).cloned().unwrap_or_default();
+        let rollout_name = action.rollout.and_then(|id| rollouts.get(&id).cloned());
+        Shown { action, controller_id, target_name, set_name, set_version, rollout_name }
+    };
+    Ok(actions.into_iter().map(show).collect())
+}
+
+async fn rollout_names(ctx: &Ctx, ids: Vec<i64>) -> Result<HashMap<i64, String>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let sql = format!(
+        "SELECT id, name FROM sp_rollout WHERE tenant = $1 AND id IN {}",
+        ctx.engine().json_values(2, "bigint")
+    );
+    let ids = serde_json::to_string(&ids).map_err(Error::internal)?;
+    let rows =
+        ctx.db().read().query_all_raw(ctx.engine().statement(&sql, [ctx.tenant_id().into(), ids.into()])).await?;
+    Ok(rows
+        .iter()
+        .map(|r| Ok((r.try_get("", "id")?, r.try_get("", "name")?)))
+        .collect::<Result<_, sea_orm::DbErr>>()?)
+}
+
+/// The row with its revision counted up; with `by_operator`, also its audit columns: devices leave those alone.
+fn touched(ctx: &Ctx, action: &Model, by_operator: bool) -> entity::ActiveModel {
+    let mut row: entity::ActiveModel = action.clone().into();
+    row.optlock_revision = Set(Some(action.optlock_revision.unwrap_or(0) + 1));
+    if by_operator {
+        row.last_modified_at = Set(Some(ctx.now()));
+        row.last_modified_by = Set(Some(ctx.actor_name()));
+    }
+    row
+}
+
+/// Fails when an action has as many statuses as it may.
+async fn check_status_quota(ctx: &Ctx, db: &impl ConnectionTrait, action: i64) -> Result<()> {
+    let rows = store::statuses_of(ctx.tenant_id(), action).count(db).await?;
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    check_quota(ctx.settings().quotas.status_entries_per_action, rows, 1, "the statuses of an action")
+}
+
+/// Adds a status row written by the server itself, now.
+async fn note(ctx: &Ctx, tx: &Tx, action: i64, status: ActionStatus, message: &str) -> Result<()> {
+    let new = store::NewStatus { action, status, occurred_at: ctx.now(), code: None, messages: vec![message.into()] };
+    store::add_status(&**tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! Queries over actions and their statuses. Every one binds the tenant.
+
+use kettle_db::Engine;
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select, Set, sea_query::SelectStatement,
+};
+use serde::Serialize;
+
+use super::{
+    ActionStatus,
+    entity::{Column, Entity, Model, status},
+};
+
+/// A status message is at most this long; longer ones are stored as several.
+const MAX_MESSAGE: usize = 512;
+
+pub fn of_tenant(tenant: &str) -> Select<Entity> {
+    Entity::find().filter(Column::Tenant.eq(tenant))
+}
+
+pub async fn find(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant).filter(Column::Id.eq(id)).one(db).await
+}
+
+/// The active actions of targets, lowest id first.
+pub async fn active(db: &impl ConnectionTrait, tenant: &str, targets: &[i64]) -> Result<Vec<Model>, DbErr> {
+    let mut found = Vec::new();
+    for chunk in targets.chunks(999) {
+        let select =
+            of_tenant(tenant).filter(Column::Target.is_in(chunk.iter().copied())).filter(Column::Active.eq(true));
+        found.extend(select.order_by_asc(Column::Id).all(db).await?);
+    }
+    Ok(found)
+}
+
+/// How many actions each of `targets` has, in any state.
+pub async fn count_by_target(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    targets: &[i64],
+) -> Result<Vec<(i64, i64)>, DbErr> {
+    let sql = format!(
+        "SELECT target, count(*) AS n FROM sp_action WHERE tenant = $1 AND target IN {} GROUP BY target",
+        engine.json_values(2, "bigint")
+    );
+    let values = [tenant.into(), json(&targets)?.into()];
+    let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
+    rows.iter().map(|r| Ok((r.try_get("", "target")?, r.try_get("", "n")?))).collect()
+}
+
+/// Deletes the `count` oldest actions of a target.
+pub async fn delete_oldest(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    target: i64,
+    count: i64,
+) -> Result<(), DbErr> {
+    let sql = "DELETE FROM sp_action WHERE id IN \
+               (SELECT id FROM sp_action WHERE tenant = $1 AND target = $2 ORDER BY id LIMIT $3)";
+    db.execute_raw(engine.statement(sql, [tenant.into(), target.into(), count.into()])).await?;
+    Ok(())
+}
+
+/// An action to insert; what is the same for a whole assignment is in [`insert_all`]'s arguments.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewAction {
+    pub target: i64,
+    pub active: bool,
+    pub status: i32,
+    pub action_type: i32,
+    pub forced_time: i64,
+    pub weight: i32,
+    pub maintenance_cron_schedule: Option<String>,
+    pub maintenance_duration: Option<String>,
+    pub maintenance_time_zone: Option<String>,
+}
+
+/// Inserts actions for one distribution set in one statement; they come back in the order of `rows`.
+pub async fn insert_all(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    set: i64,
+    rows: &[NewAction],
+    by: &str,
+    now: i64,
+) -> Result<Vec<Model>, DbErr> {
+    let columns = [
+        ("target", "bigint"),
+        ("active", "boolean"),
+        ("status", "integer"),
+        ("action_type", "integer"),
+        ("forced_time", "bigint"),
+        ("weight", "integer"),
+        ("maintenance_cron_schedule", "text"),
+        ("maintenance_duration", "text"),
+        ("maintenance_time_zone", "text"),
+    ];
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let names = names.join(", ");
+    let sql = format!(
+        "INSERT INTO sp_action (tenant, created_at, created_by, last_modified_at, last_modified_by, optlock_revision, \
+         distribution_set, initiated_by, {names}) \
+         SELECT $2, $3, $4, $3, $4, 1, $5, $4, {names} FROM {} RETURNING *",
+        engine.json_rows(1, "r", &columns)
+    );
+    let values = [json(&rows)?.into(), tenant.into(), now.into(), by.into(), set.into()];
+    let mut actions = Entity::find().from_raw_sql(engine.statement(&sql, values)).all(db).await?;
+    actions.sort_by_key(|a| a.id);
+    Ok(actions)
+}
+
+/// The sets that no new assignment puts aside.
+pub fn migration_steps(tenant: &str) -> SelectStatement {
+    use crate::distribution_sets::entity::{Column, Entity};
+    let select = Entity::find().filter(Column::Tenant.eq(tenant)).filter(Column::RequiredMigrationStep.eq(true));
+    select.select_only().column(Column::Id).into_query()
+}
+
+/// One status row with its messages.
+#[derive(Clone, Debug)]
+pub struct NewStatus {
+    pub action: i64,
+    pub status: ActionStatus,
+    /// Epoch milliseconds, as the device says, or now.
+    pub occurred_at: i64,
+    pub code: Option<i32>,
+    pub messages: Vec<String>,
+}
+
+pub async fn add_status(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    new: NewStatus,
+    by: &str,
+    now: i64,
+) -> Result<status::Model, DbErr> {
+    let row = status::ActiveModel {
+        id: NotSet,
+        created_at: Set(Some(now)),
+        created_by: Set(Some(by.into())),
+        last_modified_at: Set(Some(now)),
+        last_modified_by: Set(Some(by.into())),
+        optlock_revision: Set(Some(1)),
+        tenant: Set(tenant.into()),
+        target_occurred_at: Set(new.occurred_at),
+        status: Set(new.status.code()),
+        action: Set(new.action),
+        code: Set(new.code),
+    };
+    let row = row.insert(db).await?;
+    add_messages(db, engine, &[row.id], &new.messages).await?;
+    Ok(row)
+}
+
+/// The same status, with the same messages, for many actions.
+#[derive(Clone, Copy, Debug)]
+pub struct NewStatuses<'a> {
+    pub actions: &'a [i64],
+    pub status: ActionStatus,
+    pub messages: &'a [String],
+}
+
+pub async fn add_status_to_all(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    new: NewStatuses<'_>,
+    by: &str,
+    now: i64,
+) -> Result<(), DbErr> {
+    let NewStatuses { actions, status, messages } = new;
+    if actions.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "INSERT INTO sp_action_status (tenant, created_at, created_by, last_modified_at, last_modified_by, \
+         optlock_revision, target_occurred_at, status, action) \
+         SELECT $2, $3, $4, $3, $4, 1, $3, $5, r.id FROM {} RETURNING id",
+        engine.json_rows(1, "r", &[("id", "bigint")])
+    );
+    let ids: Vec<_> = actions.iter().map(|id| serde_json::json!({ "id": id })).collect();
+    let values = [json(&ids)?.into(), tenant.into(), now.into(), by.into(), status.code().into()];
+    let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
+    let ids = rows.iter().map(|r| r.try_get("", "id")).collect::<Result<Vec<i64>, _>>()?;
+    add_messages(db, engine, &ids, messages).await
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    status: i64,
+    message: &'a str,
+}
+
+async fn add_messages(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    statuses: &[i64],
+    messages: &[String],
+) -> Result<(), DbErr> {
+    let pieces: Vec<&str> = messages.iter().flat_map(|m| pieces(m)).collect();
+    let rows: Vec<_> =
+        statuses.iter().flat_map(|&status| pieces.iter().map(move |&message| Message { status, message })).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "INSERT INTO sp_action_status_messages (action_status, detail_message) SELECT r.status, r.message FROM {}",
+        engine.json_rows(1, "r", &[("status", "bigint"), ("message", "text")])
+    );
+    db.execute_raw(engine.statement(&sql, [json(&rows)?.into()])).await?;
+    Ok(())
+}
+
+/// A message in pieces that fit the column.
+fn pieces(message: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = message;
+    while let Some((at, _)) = rest.char_indices().nth(MAX_MESSAGE) {
+        let (piece, tail) = rest.split_at(at);
+        pieces.push(piece);
+        rest = tail;
+    }
+    pieces.push(rest);
+    pieces
+}
+
+/// The newest status of an action.
+pub async fn newest_status(db: &impl ConnectionTrait, tenant: &str, action: i64) -> Result<Option<i32>, DbErr> {
+    let select = statuses_of(tenant, action).select_only().column(status::Column::Status);
+    select.order_by_desc(status::Column::Id).limit(1).into_tuple().one(db).await
+}
+
+pub fn statuses_of(tenant: &str, action: i64) -> Select<status::Entity> {
+    status::Entity::find().filter(status::Column::Tenant.eq(tenant)).filter(status::Column::Action.eq(action))
+}
+
+/// The messages of statuses, as (status, message), in the order they were stored.
+pub async fn messages(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    statuses: &[i64],
+) -> Result<Vec<(i64, String)>, DbErr> {
+    let sql = format!(
+        "SELECT action_status, detail_message FROM sp_action_status_messages WHERE action_status IN {}",
+        engine.json_values(1, "bigint")
+    );
+    let rows = db.query_all_raw(engine.statement(&sql, [json(&statuses)?.into()])).await?;
+    rows.iter().map(|r| Ok((r.try_get("", "action_status")?, r.try_get("", "detail_message")?))).collect()
+}
+
+fn json(value: &impl Serialize) -> Result<String, DbErr> {
+    serde_json::to_string(value).map_err(|e| DbErr::Custom(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        assert_eq!(pieces("short"), ["short"]);
+        let long = "ü".repeat(1030);
+        let lengths: Vec<_> = pieces(&long).iter().map(|p| p.chars().count()).collect();
+        assert_eq!(lengths, [512, 512, 6]);
+    }
+}

@@ -1,0 +1,164 @@
+//! The first argument of everything: whose request this is, and what it may use.
+
+use std::sync::Arc;
+
+use kettle_cluster::{Clock, Event, Events, Tx};
+use kettle_db::{Db, Engine};
+
+use crate::{
+    access::{Authorities, Login, Permission},
+    artifacts,
+    error::Result,
+    settings::Settings,
+    targets, tenants,
+};
+
+/// The audit name of everything that devices cause.
+pub const CONTROLLER: &str = "CONTROLLER_PLUG_AND_PLAY";
+
+/// What one node has to work with, shared by all requests.
+pub struct Services {
+    pub db: Db,
+    pub events: Events,
+    pub clock: Clock,
+    pub settings: Settings,
+    pub artifacts: artifacts::Storage,
+    pub tenants: tenants::Cache,
+    pub views: targets::ViewCache,
+    pub last_seen: targets::LastSeen,
+}
+
+impl Services {
+    /// Wires the caches to the events that drop what they hold.
+    pub fn new(
+        db: Db,
+        events: Events,
+        clock: Clock,
+        settings: Settings,
+        artifacts: artifacts::Storage,
+    ) -> Arc<Services> {
+        let services = Arc::new(Services {
+            tenants: tenants::Cache::new(settings.cache_ttl),
+            views: targets::ViewCache::new(settings.cached_targets, settings.cache_ttl),
+            last_seen: targets::LastSeen::new(settings.poll_persistence_queue),
+            db,
+            events,
+            clock,
+            settings,
+            artifacts,
+        });
+        let (hears, loses) = (Arc::downgrade(&services), Arc::downgrade(&services));
+        services.events.listen(
+            move |event| {
+                let Some(services) = hears.upgrade() else { return };
+                match event {
+                    Event::TargetsChanged { tenant, controller_ids } => {
+                        services.views.drop_targets(tenant, controller_ids)
+                    }
+                    Event::TenantConfigurationChanged { tenant } => services.tenants.drop_tenant(tenant),
+                }
+            },
+            move || {
+                let Some(services) = loses.upgrade() else { return };
+                services.views.drop_all();
+                services.tenants.drop_all();
+            },
+        );
+        services
+    }
+}
+
+/// A tenant: its id as the database has it, upper case. Links echo the form that a request used; that is the API's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tenant(Arc<str>);
+
+impl Tenant {
+    pub fn new(name: &str) -> Tenant {
+        if name.bytes().any(|b| b.is_ascii_lowercase() || !b.is_ascii()) {
+            Tenant(name.to_uppercase().into())
+        } else {
+            Tenant(name.into())
+        }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who acts: the name that audit columns take, and what it may do.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    pub name: Arc<str>,
+    authorities: Option<Arc<Authorities>>,
+}
+
+/// The context of one request.
+#[derive(Clone)]
+pub struct Ctx {
+    services: Arc<Services>,
+    pub tenant: Tenant,
+    pub actor: Actor,
+}
+
+impl Ctx {
+    /// For a logged-in user of `tenant`.
+    pub fn user(services: &Arc<Services>, tenant: Tenant, login: &Login) -> Ctx {
+        let actor = Actor { name: login.name.clone(), authorities: Some(login.authorities.clone()) };
+        Ctx { services: services.clone(), tenant, actor }
+    }
+
+    /// For an authenticated device, which holds no permission: it may do what the device API offers, to its target.
+    pub fn device(services: &Arc<Services>, tenant: Tenant) -> Ctx {
+        let actor = Actor { name: CONTROLLER.into(), authorities: Some(Arc::default()) };
+        Ctx { services: services.clone(), tenant, actor }
+    }
+
+    /// For the server's own work, which may do everything.
+    pub fn system(services: &Arc<Services>, tenant: Tenant) -> Ctx {
+        let actor = Actor { name: "system".into(), authorities: None };
+        Ctx { services: services.clone(), tenant, actor }
+    }
+
+    pub fn require(&self, permission: Permission) -> Result<()> {
+        self.actor.authorities.as_ref().map_or(Ok(()), |a| a.require(permission))
+    }
+
+    pub fn may(&self, permission: Permission) -> bool {
+        self.actor.authorities.as_ref().is_none_or(|a| a.has(permission))
+    }
+
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.services.settings
+    }
+
+    pub fn tenant_id(&self) -> &str {
+        self.tenant.id()
+    }
+
+    /// The actor as audit columns hold it: 64 characters at most.
+    pub fn actor_name(&self) -> String {
+        self.actor.name.chars().take(64).collect()
+    }
+
+    /// Epoch milliseconds.
+    pub fn now(&self) -> i64 {
+        self.services.clock.now_ms()
+    }
+
+    pub fn db(&self) -> &Db {
+        &self.services.db
+    }
+
+    pub fn engine(&self) -> Engine {
+        self.services.db.engine()
+    }
+
+    pub async fn begin(&self) -> Result<Tx> {
+        Ok(Tx::begin(&self.services.db, &self.services.events, &self.services.clock).await?)
+    }
+}

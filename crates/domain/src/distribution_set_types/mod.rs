@@ -1,0 +1,207 @@
+//! Distribution set types: which types of modules a set must and may hold (semantics.md A2).
+
+pub mod entity;
+mod fields;
+pub mod store;
+
+pub use entity::Model;
+
+use std::collections::BTreeMap;
+
+use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, Order, QueryFilter, Set};
+
+use crate::{
+    access::Permission,
+    ctx::Ctx,
+    error::{Error, Kind, Result, check_quota},
+    listing::{Listing, Page},
+    search, software_module_types, tenants,
+};
+use entity::{ActiveModel, Column};
+
+const DEFAULT_SORT: (&str, Order) = ("id", Order::Asc);
+
+#[derive(Clone, Debug, Default)]
+pub struct Create {
+    pub key: String,
+    pub name: String,
+    pub description: Option<String>,
+    pub colour: Option<String>,
+    /// Ids of software module types.
+    pub mandatory: Vec<i64>,
+    pub optional: Vec<i64>,
+}
+
+/// What is changed; `None` leaves a value as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    pub description: Option<String>,
+    pub colour: Option<String>,
+}
+
+pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Model>> {
+    ctx.require(Permission::ReadDistributionSetType)?;
+    let select = store::of_tenant(ctx.tenant_id()).filter(Column::Deleted.eq(false));
+    search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await
+}
+
+/// One type, a deleted one too, or `DistributionSetType` not found.
+pub async fn get(ctx: &Ctx, id: i64) -> Result<Model> {
+    ctx.require(Permission::ReadDistributionSetType)?;
+    let found = store::get(ctx.db().read(), ctx.tenant_id(), id).await?;
+    found.ok_or_else(|| not_found(id))
+}
+
+/// Creates all types or none; they come back in the order given.
+pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
+    ctx.require(Permission::CreateDistributionSetType)?;
+    for create in &types {
+        let texts = (create.description.as_deref(), create.colour.as_deref());
+        software_module_types::check_names(&create.key, &create.name, texts.0, texts.1)?;
+    }
+    let tx = ctx.begin().await?;
+    let mut created = Vec::with_capacity(types.len());
+    for create in types {
+        let mandatory = create.mandatory.iter().map(|id| (*id, true));
+        let elements: BTreeMap<i64, bool> = mandatory.chain(create.optional.iter().map(|id| (*id, false))).collect();
+        check_elements(ctx, &*tx, &elements).await?;
+        let row = ActiveModel {
+            id: NotSet,
+            created_at: Set(Some(ctx.now())),
+            created_by: Set(Some(ctx.actor_name())),
+            last_modified_at: Set(Some(ctx.now())),
+            last_modified_by: Set(Some(ctx.actor_name())),
+            optlock_revision: Set(Some(1)),
+            tenant: Set(ctx.tenant_id().into()),
+            description: Set(create.description),
+            name: Set(create.name),
+            colour: Set(create.colour),
+            deleted: Set(Some(false)),
+            type_key: Set(create.key),
+        };
+        let row = row.insert(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+        store::set_elements(&*tx, row.id, &elements).await?;
+        created.push(row);
+    }
+    tx.commit().await?;
+    Ok(created)
+}
+
+pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
+    ctx.require(Permission::UpdateDistributionSetType)?;
+    software_module_types::check_texts(update.description.as_deref(), update.colour.as_deref())?;
+    let tx = ctx.begin().await?;
+    let found = lock(ctx, &*tx, id).await?;
+    let mut row = touched(ctx, &found);
+    if update.description.is_some() {
+        row.description = Set(update.description);
+    }
+    if update.colour.is_some() {
+        row.colour = Set(update.colour);
+    }
+    let updated = row.update(&*tx).await?;
+    tx.commit().await?;
+    Ok(updated)
+}
+
+/// Deletes the type and takes it out of all target types; one that sets have is only marked as deleted.
+pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
+    ctx.require(Permission::DeleteDistributionSetType)?;
+    let tx = ctx.begin().await?;
+    let found = lock(ctx, &*tx, id).await?;
+    store::leave_target_types(&*tx, ctx.engine(), id).await?;
+    if store::is_used(&*tx, id).await? {
+        let mut row = touched(ctx, &found);
+        row.deleted = Set(Some(true));
+        row.update(&*tx).await?;
+    } else if tenants::default_distribution_set_type(&*tx, ctx.tenant_id()).await? == Some(id) {
+        return Err(Error::constraint("The tenant's default distribution set type can't be deleted."));
+    } else {
+        store::delete(&*tx, ctx.tenant_id(), id).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// The module types that a set of this type must hold, or those that it may.
+pub async fn module_types(ctx: &Ctx, id: i64, mandatory: bool) -> Result<Vec<software_module_types::Model>> {
+    let found = get(ctx, id).await?;
+    ctx.require(Permission::ReadSoftwareModuleType)?;
+    let db = ctx.db().read();
+    let elements = store::elements(db, &[found.id]).await?;
+    let of_kind = elements.iter().filter(|e| e.mandatory.unwrap_or(false) == mandatory);
+    let ids: Vec<i64> = of_kind.map(|e| e.software_module_type).collect();
+    software_module_types::all(ctx, db, &ids).await
+}
+
+/// One of [`module_types`], or `SoftwareModuleType` not found.
+pub async fn module_type(ctx: &Ctx, id: i64, module: i64, mandatory: bool) -> Result<software_module_types::Model> {
+    let found = module_types(ctx, id, mandatory).await?.into_iter().find(|t| t.id == module);
+    found.ok_or_else(|| Error::not_found("SoftwareModuleType", module))
+}
+
+/// Adds a module type, or makes it mandatory or optional if it is there. Not for types that sets have already.
+pub async fn add_module_type(ctx: &Ctx, id: i64, module: i64, mandatory: bool) -> Result<()> {
+    edit_elements(ctx, id, async |tx, elements| {
+        elements.insert(module, mandatory);
+        check_elements(ctx, tx, elements).await
+    })
+    .await
+}
+
+/// Takes a module type out; one that is not in changes nothing. Not for types that sets have already.
+pub async fn remove_module_type(ctx: &Ctx, id: i64, module: i64) -> Result<()> {
+    edit_elements(ctx, id, async |_, elements| {
+        elements.remove(&module);
+        Ok(())
+    })
+    .await
+}
+
+async fn edit_elements(
+    ctx: &Ctx,
+    id: i64,
+    edit: impl AsyncFnOnce(&sea_orm::DatabaseTransaction, &mut BTreeMap<i64, bool>) -> Result<()>,
+) -> Result<()> {
+    ctx.require(Permission::UpdateDistributionSetType)?;
+    let tx = ctx.begin().await?;
+    let found = lock(ctx, &*tx, id).await?;
+    if store::is_used(&*tx, id).await? {
+        let message = format!("Distribution set type {id} is used by distribution sets and can't be changed any more.");
+        return Err(Error::new(Kind::EntityReadOnly, message));
+    }
+    let elements = store::elements(&*tx, &[id]).await?;
+    let mut elements: BTreeMap<i64, bool> =
+        elements.into_iter().map(|e| (e.software_module_type, e.mandatory.unwrap_or(false))).collect();
+    edit(&tx, &mut elements).await?;
+    store::set_elements(&*tx, id, &elements).await?;
+    touched(ctx, &found).update(&*tx).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn check_elements(ctx: &Ctx, db: &impl ConnectionTrait, elements: &BTreeMap<i64, bool>) -> Result<()> {
+    let ids: Vec<i64> = elements.keys().copied().collect();
+    let limit = ctx.settings().quotas.software_module_types_per_distribution_set_type;
+    check_quota(limit, 0, i64::try_from(ids.len()).unwrap_or(i64::MAX), "a distribution set type")?;
+    for found in software_module_types::all(ctx, db, &ids).await? {
+        if found.deleted == Some(true) {
+            return Err(Error::constraint(format!("Software module type {} is deleted.", found.type_key)));
+        }
+    }
+    Ok(())
+}
+
+async fn lock(ctx: &Ctx, db: &impl ConnectionTrait, id: i64) -> Result<Model> {
+    store::lock(db, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))
+}
+
+fn not_found(id: i64) -> Error {
+    Error::not_found("DistributionSetType", id)
+}
+
+fn touched(ctx: &Ctx, found: &Model) -> ActiveModel {
+    let mut row: ActiveModel = found.clone().into();
+    row.last_modified_at = Set(Some(ctx.now()));
+    row.last_modified_by = Set(Some(ctx.actor_name()));
+    row.optlock_revision = Set(Some(found.optlock_revision.unwrap_or(0) + 1));
+    row
+}

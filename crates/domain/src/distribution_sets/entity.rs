@@ -1,0 +1,66 @@
+//! `sp_distribution_set`, the table of its modules and that of its metadata.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "sp_distribution_set")]
+pub struct Model {
+    #[sea_orm(primary_key)]
+    pub id: i64,
+    pub created_at: Option<i64>,
+    pub created_by: Option<String>,
+    pub last_modified_at: Option<i64>,
+    pub last_modified_by: Option<String>,
+    pub optlock_revision: Option<i64>,
+    pub tenant: String,
+    pub description: Option<String>,
+    pub name: String,
+    pub version: String,
+    pub deleted: Option<bool>,
+    pub required_migration_step: Option<bool>,
+    pub ds_type: i64,
+    pub valid: Option<bool>,
+    pub locked: bool,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+pub mod module {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "sp_ds_sm")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub ds_id: i64,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub sm_id: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub mod metadata {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "sp_ds_metadata")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub meta_key: String,
+        pub meta_value: Option<String>,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub ds: i64,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}

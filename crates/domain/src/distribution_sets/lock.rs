@@ -1,0 +1,79 @@
+//! What makes a set fit for deployment, and the lock that a deployment puts on it (semantics.md A2, "Lock").
+
+use kettle_cluster::Tx;
+use sea_orm::{ActiveModelTrait, ConnectionTrait, Set};
+
+use super::{Full, Model, load_one, not_found, store, touched};
+use crate::{
+    ctx::Ctx,
+    distribution_set_types,
+    error::{Error, Kind, Result},
+    tenants,
+};
+
+/// The set, if it can be deployed: there and not deleted, valid, complete. It stays so until the transaction ends.
+pub async fn deployable(ctx: &Ctx, tx: &Tx, id: i64) -> Result<Full> {
+    let found = store::get(&**tx, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
+    // One that is not locked yet will be written: two that share it and then both want to write would block each other.
+    let held = match found.locked {
+        true => store::hold(&**tx, ctx.tenant_id(), id).await?,
+        false => store::lock(&**tx, ctx.tenant_id(), id).await?,
+    };
+    let held = held.filter(|s| s.deleted != Some(true)).ok_or_else(|| not_found(id))?;
+    let full = load_one(ctx, &**tx, held).await?;
+    if full.set.valid == Some(false) {
+        return Err(unfit(Kind::DistributionSetInvalid, &full.type_key, id));
+    }
+    if !full.complete {
+        return Err(unfit(Kind::DistributionSetIncomplete, &full.type_key, id));
+    }
+    Ok(full)
+}
+
+/// Locks a set and its modules because it is being deployed, unless the tenant or a tag of the set says not to. Part of
+/// the caller's transaction, and no matter of its user's permissions.
+pub async fn lock_implicitly(ctx: &Ctx, tx: &Tx, full: &Full) -> Result<()> {
+    if full.set.locked {
+        return Ok(());
+    }
+    let settings = tenants::settings(ctx.services(), &ctx.tenant).await?;
+    if !settings.is_some_and(|s| s.implicit_lock) {
+        return Ok(());
+    }
+    let tags = store::tag_names(&**tx, ctx.engine(), ctx.tenant_id(), full.set.id).await?;
+    if tags.iter().any(|tag| ctx.settings().skip_implicit_lock_for_tags.contains(tag)) {
+        return Ok(());
+    }
+    // `deployable` holds the row for writing, so it is still as `full` has it.
+    let mut row = touched(ctx, &full.set);
+    row.locked = Set(true);
+    row.update(&**tx).await?;
+    lock_all_modules(ctx, &**tx, full).await
+}
+
+/// Locks the modules of a set that is about to be locked; it must be complete.
+pub(super) async fn lock_modules(ctx: &Ctx, db: &impl ConnectionTrait, set: &Model) -> Result<()> {
+    let full = load_one(ctx, db, set.clone()).await?;
+    if !full.complete {
+        return Err(unfit(Kind::DistributionSetIncomplete, &full.type_key, set.id));
+    }
+    lock_all_modules(ctx, db, &full).await
+}
+
+async fn lock_all_modules(ctx: &Ctx, db: &impl ConnectionTrait, full: &Full) -> Result<()> {
+    let ids: Vec<i64> = full.modules.iter().map(|m| m.module.id).collect();
+    Ok(store::lock_modules(db, ctx.tenant_id(), &ids, &ctx.actor_name(), ctx.now()).await?)
+}
+
+/// Why nothing is done with a set, in the peer's words.
+pub(super) async fn refused(kind: Kind, ctx: &Ctx, db: &impl ConnectionTrait, set: &Model) -> Error {
+    match distribution_set_types::store::get(db, ctx.tenant_id(), set.ds_type).await {
+        Ok(found) => unfit(kind, &found.map(|t| t.type_key).unwrap_or_default(), set.id),
+        Err(error) => error.into(),
+    }
+}
+
+fn unfit(kind: Kind, type_key: &str, id: i64) -> Error {
+    let state = if kind == Kind::DistributionSetInvalid { "invalid" } else { "incomplete" };
+    Error::new(kind, format!("Distribution set of type {type_key} is {state}: {id}"))
+}

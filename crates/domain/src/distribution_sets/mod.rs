@@ -1,0 +1,340 @@
+//! Distribution sets: what is deployed to targets (semantics.md A2).
+//!
+//! A set is deployable if it is valid and complete. Its first deployment locks it and its modules, so that what a device
+//! got stays what the set says. Which modules it holds is in `modules.rs`, locking in `lock.rs`.
+
+pub mod entity;
+mod fields;
+mod lock;
+pub mod metadata;
+pub mod modules;
+pub mod statistics;
+pub mod store;
+
+pub use entity::Model;
+pub use lock::{deployable, lock_implicitly};
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, Order, QueryFilter, Set};
+
+use crate::{
+    access::Permission,
+    ctx::Ctx,
+    distribution_set_types,
+    error::{Error, Kind, Result},
+    listing::{Listing, Page},
+    search,
+    software_modules::{self, MAX_DESCRIPTION, MAX_NAME, MAX_VERSION},
+    tenants, text,
+};
+use entity::{ActiveModel, Column};
+
+const DEFAULT_SORT: (&str, Order) = ("id", Order::Asc);
+
+/// A set with its modules and what its type says of it.
+#[derive(Clone, Debug)]
+pub struct Full {
+    pub set: Model,
+    pub type_key: String,
+    pub type_name: String,
+    /// In the order of their ids.
+    pub modules: Vec<software_modules::Full>,
+    /// It holds modules, all of them complete, and one of each type that its own type asks for.
+    pub complete: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Create {
+    pub name: String,
+    pub version: String,
+    /// The key of its type; the tenant's default type if absent.
+    pub set_type: Option<String>,
+    pub description: Option<String>,
+    pub required_migration_step: bool,
+    pub modules: Vec<i64>,
+}
+
+/// What is changed; `None` leaves a value as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    pub name: Option<String>,
+    pub version: Option<String>,
+    pub description: Option<String>,
+    pub required_migration_step: Option<bool>,
+    pub locked: Option<bool>,
+}
+
+/// Sets that are not deleted. `complete==true` in the search is answered here, after paging, as the peer does (E4): a
+/// page may hold fewer sets than asked for.
+pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Full>> {
+    ctx.require(Permission::ReadDistributionSet)?;
+    let mut select = store::of_tenant(ctx.tenant_id()).filter(Column::Deleted.eq(false));
+    let mut listing = listing.clone();
+    let complete = match listing.q.as_deref().filter(|q| q.to_ascii_lowercase().contains("complete")) {
+        Some(q) => {
+            let (complete, rest) = kettle_ql::parse(q)?.split_off("complete");
+            if let Some(rest) = rest {
+                select = select.filter(search::condition_of(ctx, &fields::ENTITY, &rest).await?);
+            }
+            listing.q = None;
+            complete
+        }
+        None => Vec::new(),
+    };
+    let wanted = complete.iter().map(wanted_completeness).collect::<Result<Vec<_>>>()?;
+    let page = search::page(ctx, select, &fields::ENTITY, &listing, DEFAULT_SORT, None).await?;
+    let mut content = load(ctx.db().read(), ctx.tenant_id(), page.content).await?;
+    if wanted.is_empty() {
+        return Ok(Page { content, total: page.total });
+    }
+    content.retain(|full| wanted.iter().all(|w| *w == full.complete));
+    // The peer's total is that before the filter, but for a last page that still holds something.
+    let last = listing.offset + listing.limit > page.total && !content.is_empty();
+    let total = if last { listing.offset + content.len() as u64 } else { page.total };
+    Ok(Page { content, total })
+}
+
+fn wanted_completeness(comparison: &kettle_ql::Comparison) -> Result<bool> {
+    let wanted = match &comparison.test {
+        kettle_ql::Test::Equal(value) if value == "true" => true,
+        kettle_ql::Test::Equal(value) if value == "false" => false,
+        _ => return Err(Error::new(Kind::SearchSyntax, "complete takes == and != with true or false.")),
+    };
+    Ok(wanted != comparison.negated)
+}
+
+/// One set, a deleted one too, or `DistributionSet` not found.
+pub async fn get(ctx: &Ctx, id: i64) -> Result<Full> {
+    let found = find(ctx, id).await?;
+    load_one(ctx, ctx.db().read(), found).await
+}
+
+/// The row of a set that the caller may read.
+pub(crate) async fn find(ctx: &Ctx, id: i64) -> Result<Model> {
+    ctx.require(Permission::ReadDistributionSet)?;
+    store::get(ctx.db().read(), ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))
+}
+
+/// Creates all sets or none; they come back in the order given.
+pub async fn create(ctx: &Ctx, sets: Vec<Create>) -> Result<Vec<Full>> {
+    ctx.require(Permission::CreateDistributionSet)?;
+    for create in &sets {
+        text::required("name", &create.name, MAX_NAME)?;
+        text::required("version", &create.version, MAX_VERSION)?;
+        text::optional("description", create.description.as_deref(), MAX_DESCRIPTION)?;
+    }
+    let tx = ctx.begin().await?;
+    let mut created = Vec::with_capacity(sets.len());
+    for create in sets {
+        let set_type = type_of(ctx, &*tx, create.set_type.as_deref()).await?;
+        let modules = create.modules.clone();
+        let row = new_row(ctx, create, set_type);
+        let row = row.insert(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+        modules::place(ctx, &*tx, row.id, row.ds_type, &modules).await?;
+        created.push(row);
+    }
+    let full = load(&*tx, ctx.tenant_id(), created).await?;
+    tx.commit().await?;
+    Ok(full)
+}
+
+/// Changes a valid set. Of a locked one the migration step stays as it is. `locked: true` locks its modules too.
+pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
+    ctx.require(Permission::UpdateDistributionSet)?;
+    if let Some(name) = &update.name {
+        text::required("name", name, MAX_NAME)?;
+    }
+    if let Some(version) = &update.version {
+        text::required("version", version, MAX_VERSION)?;
+    }
+    text::optional("description", update.description.as_deref(), MAX_DESCRIPTION)?;
+    let tx = ctx.begin().await?;
+    let found = lock_valid(ctx, &*tx, id).await?;
+    let mut row = touched(ctx, &found);
+    if let Some(name) = update.name {
+        row.name = Set(name);
+    }
+    if let Some(version) = update.version {
+        row.version = Set(version);
+    }
+    if update.description.is_some() {
+        row.description = Set(update.description);
+    }
+    if let Some(step) = update.required_migration_step {
+        if found.locked && Some(step) != found.required_migration_step {
+            return Err(software_modules::locked("JpaDistributionSet", id, "UPDATE_REQUIRED_MIGRATION_STEP"));
+        }
+        row.required_migration_step = Set(Some(step));
+    }
+    if let Some(locked) = update.locked {
+        if locked && !found.locked {
+            lock::lock_modules(ctx, &*tx, &found).await?;
+        }
+        row.locked = Set(locked);
+    }
+    let updated = row.update(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    let full = load_one(ctx, &*tx, updated).await?;
+    tx.commit().await?;
+    Ok(full)
+}
+
+/// Deletes the set, and takes it out of the filters that assign it by themselves. One that targets, rollouts or actions
+/// refer to is only marked as deleted.
+pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
+    ctx.require(Permission::DeleteDistributionSet)?;
+    let tx = ctx.begin().await?;
+    let found = store::lock(&*tx, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
+    let by = ctx.actor_name();
+    store::leave_target_filters(&*tx, ctx.engine(), ctx.tenant_id(), id, &by, ctx.now()).await?;
+    if store::is_used(&*tx, ctx.engine(), ctx.tenant_id(), id).await? {
+        let mut row = touched(ctx, &found);
+        row.deleted = Set(Some(true));
+        row.update(&*tx).await?;
+    } else {
+        store::delete(&*tx, ctx.tenant_id(), id).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Adds to `sets` what is told with them, in a number of queries that does not grow with a page.
+pub async fn load(db: &impl ConnectionTrait, tenant: &str, sets: Vec<Model>) -> Result<Vec<Full>, DbErr> {
+    if sets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut type_ids: Vec<i64> = sets.iter().map(|s| s.ds_type).collect();
+    type_ids.sort_unstable();
+    type_ids.dedup();
+    let types = distribution_set_types::store::get_all(db, tenant, &type_ids).await?;
+    let types: HashMap<i64, distribution_set_types::Model> = types.into_iter().map(|t| (t.id, t)).collect();
+    let elements = distribution_set_types::store::elements(db, &type_ids).await?;
+    let mandatory = |set_type: i64| {
+        let of_type = elements.iter().filter(move |e| e.distribution_set_type == set_type);
+        of_type.filter(|e| e.mandatory.unwrap_or(false)).map(|e| e.software_module_type)
+    };
+    let set_ids: Vec<i64> = sets.iter().map(|s| s.id).collect();
+    let held = store::modules(db, &set_ids).await?;
+    let modules = software_modules::store::of_sets(db, tenant, &set_ids).await?;
+    let modules = software_modules::load(db, tenant, modules).await?;
+    let modules: HashMap<i64, software_modules::Full> = modules.into_iter().map(|m| (m.module.id, m)).collect();
+    let mut of_set: HashMap<i64, Vec<software_modules::Full>> = HashMap::new();
+    for link in held {
+        if let Some(module) = modules.get(&link.sm_id) {
+            of_set.entry(link.ds_id).or_default().push(module.clone());
+        }
+    }
+    let full = |set: Model| {
+        let modules = of_set.remove(&set.id).unwrap_or_default();
+        let known = types.get(&set.ds_type);
+        Full {
+            type_key: known.map(|t| t.type_key.clone()).unwrap_or_default(),
+            type_name: known.map(|t| t.name.clone()).unwrap_or_default(),
+            complete: is_complete(modules.iter().map(|m| (m.module.sm_type, m.complete)), mandatory(set.ds_type)),
+            modules,
+            set,
+        }
+    };
+    Ok(sets.into_iter().map(full).collect())
+}
+
+/// Whether modules, by type and whether each is complete, make a complete set (semantics.md A2).
+fn is_complete(modules: impl Iterator<Item = (i64, bool)>, mut mandatory: impl Iterator<Item = i64>) -> bool {
+    let mut types = HashSet::new();
+    for (module_type, complete) in modules {
+        if !complete {
+            return false;
+        }
+        types.insert(module_type);
+    }
+    !types.is_empty() && mandatory.all(|t| types.contains(&t))
+}
+
+async fn load_one(ctx: &Ctx, db: &impl ConnectionTrait, set: Model) -> Result<Full> {
+    let full = load(db, ctx.tenant_id(), vec![set]).await?.pop();
+    full.ok_or_else(|| Error::internal("one set in, none out"))
+}
+
+/// The type with this key, or the tenant's default; it is there until the transaction ends.
+async fn type_of(ctx: &Ctx, db: &impl ConnectionTrait, key: Option<&str>) -> Result<distribution_set_types::Model> {
+    use distribution_set_types::store;
+    let id = match key.filter(|k| !k.is_empty()) {
+        Some(key) => store::find_by_key(db, ctx.tenant_id(), key).await?.map(|t| t.id),
+        None => tenants::default_distribution_set_type(db, ctx.tenant_id()).await?,
+    };
+    let found = match id {
+        Some(id) => store::hold(db, ctx.tenant_id(), id).await?,
+        None => None,
+    };
+    let found = found.ok_or_else(|| Error::not_found("DistributionSetType", key.unwrap_or_default()))?;
+    if found.deleted == Some(true) {
+        return Err(Error::constraint(format!("Distribution set type {} is deleted.", found.type_key)));
+    }
+    Ok(found)
+}
+
+fn new_row(ctx: &Ctx, create: Create, set_type: distribution_set_types::Model) -> ActiveModel {
+    ActiveModel {
+        id: NotSet,
+        created_at: Set(Some(ctx.now())),
+        created_by: Set(Some(ctx.actor_name())),
+        last_modified_at: Set(Some(ctx.now())),
+        last_modified_by: Set(Some(ctx.actor_name())),
+        optlock_revision: Set(Some(1)),
+        tenant: Set(ctx.tenant_id().into()),
+        description: Set(create.description),
+        name: Set(create.name),
+        version: Set(create.version),
+        deleted: Set(Some(false)),
+        required_migration_step: Set(Some(create.required_migration_step)),
+        ds_type: Set(set_type.id),
+        valid: Set(Some(true)),
+        locked: Set(false),
+    }
+}
+
+/// The row of a valid set, locked for the rest of the transaction.
+async fn lock_valid(ctx: &Ctx, db: &impl ConnectionTrait, id: i64) -> Result<Model> {
+    let found = store::lock(db, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
+    if found.valid == Some(false) {
+        return Err(lock::refused(Kind::DistributionSetInvalid, ctx, db, &found).await);
+    }
+    Ok(found)
+}
+
+fn not_found(id: i64) -> Error {
+    Error::not_found("DistributionSet", id)
+}
+
+/// The row with its audit columns written anew; the caller adds what else changes.
+fn touched(ctx: &Ctx, found: &Model) -> ActiveModel {
+    let mut row: ActiveModel = found.clone().into();
+    row.last_modified_at = Set(Some(ctx.now()));
+    row.last_modified_by = Set(Some(ctx.actor_name()));
+    row.optlock_revision = Set(Some(found.optlock_revision.unwrap_or(0) + 1));
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(modules: &[(i64, bool)], mandatory: &[i64], expect: bool) {
+        assert_eq!(
+            is_complete(modules.iter().copied(), mandatory.iter().copied()),
+            expect,
+            "{modules:?} {mandatory:?}"
+        );
+    }
+
+    #[test]
+    fn a_set_is_complete_with_all_mandatory_types_and_no_unfinished_module() {
+        check(&[], &[], false);
+        check(&[(1, true)], &[], true);
+        check(&[(1, true)], &[1], true);
+        check(&[(1, true)], &[1, 2], false);
+        check(&[(1, true), (2, true)], &[1, 2], true);
+        check(&[(1, true), (3, true)], &[1], true);
+        check(&[(1, true), (3, false)], &[1], false);
+    }
+}

@@ -1,0 +1,117 @@
+//! `q=` and `sort=` over an entity's fields, and the one way a page of a list is read.
+
+use kettle_ql::{Entity, FieldError, Macros, Node, ParseError};
+use sea_orm::{
+    EntityTrait, FromQueryResult, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    sea_query::{Alias, Condition, Expr},
+};
+
+use crate::{
+    ctx::Ctx,
+    error::{Error, Kind, Result},
+    listing::{Listing, Page},
+    targets, tenants,
+};
+
+/// A search as a condition on the entity's table. `${now_ts}` and `${overdue_ts}` are those of the tenant's default
+/// polling time.
+pub async fn condition(ctx: &Ctx, entity: &Entity, q: &str) -> Result<Condition> {
+    condition_of(ctx, entity, &kettle_ql::parse(q)?).await
+}
+
+/// As [`condition`], of a search that is parsed already.
+pub async fn condition_of(ctx: &Ctx, entity: &Entity, node: &Node) -> Result<Condition> {
+    let now_ts = ctx.now();
+    let settings = tenants::settings(ctx.services(), &ctx.tenant).await?;
+    let overdue = settings.map_or(0, |s| s.polling.default.latest_ms() + s.polling_overdue_ms);
+    Ok(kettle_ql::condition(node, entity, &Macros { now_ts, overdue_ts: now_ts - overdue })?)
+}
+
+/// Checks a search over targets without running it.
+pub fn targets(q: &str) -> Result<()> {
+    let node = kettle_ql::parse(q)?;
+    kettle_ql::condition(&node, &targets::fields::ENTITY, &Macros { now_ts: 0, overdue_ts: 0 })?;
+    Ok(())
+}
+
+/// The columns to sort by. `default` holds when the client names none; the key comes last, so that pages never overlap.
+pub fn order(
+    entity: &Entity,
+    sort: Option<&str>,
+    default: (&'static str, Order),
+) -> Result<Vec<(&'static str, Order)>> {
+    let mut columns = Vec::new();
+    for part in sort.into_iter().flat_map(|s| s.split(',')) {
+        let Some((field, direction)) = part.split_once(':') else {
+            let message = "The sort parameter is field:ASC or field:DESC, several separated by commas.";
+            return Err(Error::new(Kind::SortSyntax, message));
+        };
+        let direction = match direction.trim().to_ascii_lowercase().as_str() {
+            "asc" => Order::Asc,
+            "desc" => Order::Desc,
+            _ => return Err(Error::new(Kind::SortDirection, "The given sort parameter direction does not exist")),
+        };
+        let column = entity
+            .sort_column(field.trim())
+            .ok_or_else(|| Error::new(Kind::SortField, "The given sort parameter field does not exist"))?;
+        columns.push((column, direction));
+    }
+    if columns.is_empty() {
+        columns.push(default);
+    }
+    if columns.iter().all(|(column, _)| *column != "id") {
+        columns.push(("id", Order::Asc));
+    }
+    Ok(columns)
+}
+
+/// Reads one page of `select`, searched and sorted as `listing` says, and counts the rest. `known_total` is a total
+/// that is kept, used where nothing is searched for.
+pub async fn page<E>(
+    ctx: &Ctx,
+    select: Select<E>,
+    entity: &Entity,
+    listing: &Listing,
+    default: (&'static str, Order),
+    known_total: Option<u64>,
+) -> Result<Page<E::Model>>
+where
+    E: EntityTrait,
+    E::Model: FromQueryResult + Send + Sync,
+{
+    let mut select = select;
+    if let Some(q) = &listing.q {
+        select = select.filter(condition(ctx, entity, q).await?);
+    }
+    let unordered = select.clone();
+    for (column, direction) in order(entity, listing.sort.as_deref(), default)? {
+        select = select.order_by(Expr::col((Alias::new(entity.table), Alias::new(column))), direction);
+    }
+    let db = ctx.db().read();
+    let content = select.offset(listing.offset).limit(listing.limit).all(db).await?;
+    let read = content.len() as u64;
+    let total = match known_total.filter(|_| listing.q.is_none()) {
+        Some(total) => total,
+        // A page that is not full is the last one.
+        None if read < listing.limit && (read > 0 || listing.offset == 0) => listing.offset + read,
+        None => unordered.count(db).await?,
+    };
+    Ok(Page { content, total })
+}
+
+impl From<ParseError> for Error {
+    fn from(error: ParseError) -> Error {
+        Error::new(Kind::SearchSyntax, error.to_string())
+    }
+}
+
+impl From<FieldError> for Error {
+    fn from(error: FieldError) -> Error {
+        let kind = match &error {
+            FieldError::BadNumber { .. } => Kind::BodyNotReadable,
+            FieldError::BadBoolean { .. } | FieldError::NoOrder { .. } => Kind::SearchSyntax,
+            FieldError::UnknownField { .. } | FieldError::BadEnumValue { .. } => Kind::SearchField,
+        };
+        Error::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,120 @@
+//! What the configuration says of the domain's rules. Names follow the peer's properties (semantics.md E7, E8, F7).
+
+use std::time::Duration;
+
+/// Rules and limits that hold for every tenant of this node.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub quotas: Quotas,
+    /// Starting values of tenant settings, before a tenant sets its own.
+    pub tenant_defaults: TenantDefaults,
+    /// Tenants may have their devices poll no slower and no faster than these.
+    pub max_polling_time: Duration,
+    pub min_polling_time: Duration,
+    pub action_weight_if_absent: i32,
+    pub implicit_tenant_create_allowed: bool,
+    pub reject_action_status_for_closed_action: bool,
+    pub skip_implicit_lock_for_tags: Vec<String>,
+    /// How many last-seen times may wait to be written, and for how long at most.
+    pub poll_persistence_queue: usize,
+    pub poll_persistence_flush: Duration,
+    pub eager_poll_persistence: bool,
+    /// Whether a target's address is taken from the connection; otherwise it is `http://***`.
+    pub track_remote_ip: bool,
+    /// After this time a cached setting or view is read anew even if no event dropped it.
+    pub cache_ttl: Duration,
+    pub cached_targets: u64,
+}
+
+/// Limits on counts and sizes; 0 or less means none.
+#[derive(Clone, Debug)]
+pub struct Quotas {
+    pub status_entries_per_action: i64,
+    pub attributes_per_target: i64,
+    pub messages_per_action_status: i64,
+    pub metadata_per_software_module: i64,
+    pub metadata_per_distribution_set: i64,
+    pub metadata_per_target: i64,
+    pub software_modules_per_distribution_set: i64,
+    pub software_module_types_per_distribution_set_type: i64,
+    pub artifacts_per_software_module: i64,
+    pub actions_per_target: i64,
+    pub assignments_per_request: i64,
+    pub artifact_size: i64,
+    pub artifact_storage: i64,
+}
+
+impl Default for Quotas {
+    fn default() -> Quotas {
+        Quotas {
+            status_entries_per_action: 1000,
+            attributes_per_target: 100,
+            messages_per_action_status: 50,
+            metadata_per_software_module: 100,
+            metadata_per_distribution_set: 100,
+            metadata_per_target: 100,
+            software_modules_per_distribution_set: 100,
+            software_module_types_per_distribution_set_type: 50,
+            artifacts_per_software_module: 50,
+            actions_per_target: 2000,
+            assignments_per_request: 5000,
+            artifact_size: 1 << 30,
+            artifact_storage: 20 << 30,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct TenantDefaults {
+    pub polling_time: String,
+    pub polling_overdue_time: String,
+    pub maintenance_window_poll_count: i32,
+    pub header_enabled: bool,
+    pub header_authority: String,
+    pub targettoken_enabled: bool,
+    pub gatewaytoken_enabled: bool,
+    pub gatewaytoken_key: String,
+}
+
+impl Default for TenantDefaults {
+    fn default() -> TenantDefaults {
+        TenantDefaults {
+            polling_time: "00:05:00".into(),
+            polling_overdue_time: "00:05:00".into(),
+            maintenance_window_poll_count: 3,
+            header_enabled: false,
+            header_authority: String::new(),
+            targettoken_enabled: false,
+            gatewaytoken_enabled: false,
+            gatewaytoken_key: String::new(),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            quotas: Quotas::default(),
+            tenant_defaults: TenantDefaults::default(),
+            max_polling_time: Duration::from_secs(86_399),
+            min_polling_time: Duration::from_secs(30),
+            action_weight_if_absent: 1000,
+            implicit_tenant_create_allowed: true,
+            reject_action_status_for_closed_action: false,
+            skip_implicit_lock_for_tags: [
+                "skip-implicit-lock",
+                "skip_implicit_lock",
+                "SKIP_IMPLICIT_LOCK",
+                "SKIP-IMPLICIT-LOCK",
+            ]
+            .map(Into::into)
+            .into(),
+            poll_persistence_queue: 10_000,
+            poll_persistence_flush: Duration::from_secs(10),
+            eager_poll_persistence: false,
+            track_remote_ip: true,
+            cache_ttl: Duration::from_secs(10),
+            cached_targets: 100_000,
+        }
+    }
+}

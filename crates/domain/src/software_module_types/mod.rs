@@ -1,0 +1,164 @@
+//! Software module types: what kinds of modules there are, and how many of each a set may hold (semantics.md A2).
+
+pub mod entity;
+mod fields;
+pub mod store;
+
+pub use entity::Model;
+
+use std::collections::HashSet;
+
+use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Order, QueryFilter, Set};
+
+use crate::{
+    access::Permission,
+    ctx::Ctx,
+    error::{Error, Result},
+    listing::{Listing, Page},
+    search, text,
+};
+use entity::{ActiveModel, Column};
+
+const MAX_KEY: usize = 64;
+const MAX_NAME: usize = 128;
+const MAX_DESCRIPTION: usize = 512;
+const MAX_COLOUR: usize = 16;
+const DEFAULT_SORT: (&str, Order) = ("id", Order::Asc);
+
+#[derive(Clone, Debug, Default)]
+pub struct Create {
+    pub key: String,
+    pub name: String,
+    pub description: Option<String>,
+    pub colour: Option<String>,
+    /// How many modules of the type one distribution set may hold; 1 at least.
+    pub max_assignments: i32,
+    /// From how many artifacts on a module of the type is complete.
+    pub min_artifacts: i32,
+}
+
+/// What is changed; `None` leaves a value as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    pub description: Option<String>,
+    pub colour: Option<String>,
+}
+
+pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Model>> {
+    ctx.require(Permission::ReadSoftwareModuleType)?;
+    let select = store::of_tenant(ctx.tenant_id()).filter(Column::Deleted.eq(false));
+    search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await
+}
+
+/// One type, a deleted one too, or `SoftwareModuleType` not found.
+pub async fn get(ctx: &Ctx, id: i64) -> Result<Model> {
+    ctx.require(Permission::ReadSoftwareModuleType)?;
+    let found = store::get(ctx.db().read(), ctx.tenant_id(), id).await?;
+    found.ok_or_else(|| Error::not_found("SoftwareModuleType", id))
+}
+
+/// Creates all types or none; they come back in the order given.
+pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
+    ctx.require(Permission::CreateSoftwareModuleType)?;
+    for create in &types {
+        check_names(&create.key, &create.name, create.description.as_deref(), create.colour.as_deref())?;
+        if create.max_assignments < 1 {
+            return Err(Error::constraint("maxAssignments must be greater than or equal to 1."));
+        }
+        if create.min_artifacts < 0 {
+            return Err(Error::constraint("minArtifacts must be greater than or equal to 0."));
+        }
+    }
+    let tx = ctx.begin().await?;
+    let mut created = Vec::with_capacity(types.len());
+    for create in types {
+        let row = ActiveModel {
+            id: NotSet,
+            created_at: Set(Some(ctx.now())),
+            created_by: Set(Some(ctx.actor_name())),
+            last_modified_at: Set(Some(ctx.now())),
+            last_modified_by: Set(Some(ctx.actor_name())),
+            optlock_revision: Set(Some(1)),
+            tenant: Set(ctx.tenant_id().into()),
+            description: Set(create.description),
+            name: Set(create.name),
+            colour: Set(create.colour),
+            deleted: Set(Some(false)),
+            type_key: Set(create.key),
+            max_ds_assignments: Set(create.max_assignments),
+            min_artifacts: Set(create.min_artifacts),
+        };
+        created.push(row.insert(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?);
+    }
+    tx.commit().await?;
+    Ok(created)
+}
+
+pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
+    ctx.require(Permission::UpdateSoftwareModuleType)?;
+    check_texts(update.description.as_deref(), update.colour.as_deref())?;
+    let tx = ctx.begin().await?;
+    let found = lock(ctx, &*tx, id).await?;
+    let mut row = touched(ctx, &found);
+    if update.description.is_some() {
+        row.description = Set(update.description);
+    }
+    if update.colour.is_some() {
+        row.colour = Set(update.colour);
+    }
+    let updated = row.update(&*tx).await?;
+    tx.commit().await?;
+    Ok(updated)
+}
+
+/// Deletes the type; one that a module or a distribution set type uses is only marked as deleted.
+pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
+    ctx.require(Permission::DeleteSoftwareModuleType)?;
+    let tx = ctx.begin().await?;
+    let found = lock(ctx, &*tx, id).await?;
+    if store::is_used(&*tx, id).await? {
+        let mut row = touched(ctx, &found);
+        row.deleted = Set(Some(true));
+        row.update(&*tx).await?;
+    } else {
+        store::delete(&*tx, ctx.tenant_id(), id).await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// The types with these ids, or `SoftwareModuleType` not found for those that are missing.
+pub(crate) async fn all(ctx: &Ctx, db: &impl sea_orm::ConnectionTrait, ids: &[i64]) -> Result<Vec<Model>> {
+    let found = store::get_all(db, ctx.tenant_id(), ids).await?;
+    let known: HashSet<i64> = found.iter().map(|t| t.id).collect();
+    let missing: Vec<i64> = ids.iter().copied().filter(|id| !known.contains(id)).collect();
+    match missing.as_slice() {
+        [] => Ok(found),
+        [one] => Err(Error::not_found("SoftwareModuleType", *one)),
+        _ => Err(Error::not_found("SoftwareModuleType", missing)),
+    }
+}
+
+/// Checks what every type of modules or sets has.
+pub(crate) fn check_names(key: &str, name: &str, description: Option<&str>, colour: Option<&str>) -> Result<()> {
+    text::required("key", key, MAX_KEY)?;
+    text::required("name", name, MAX_NAME)?;
+    check_texts(description, colour)
+}
+
+pub(crate) fn check_texts(description: Option<&str>, colour: Option<&str>) -> Result<()> {
+    text::optional("description", description, MAX_DESCRIPTION)?;
+    text::optional("colour", colour, MAX_COLOUR)
+}
+
+async fn lock(ctx: &Ctx, db: &impl sea_orm::ConnectionTrait, id: i64) -> Result<Model> {
+    let found = store::lock(db, ctx.tenant_id(), id).await?;
+    found.ok_or_else(|| Error::not_found("SoftwareModuleType", id))
+}
+
+fn touched(ctx: &Ctx, found: &Model) -> ActiveModel {
+    let mut row: ActiveModel = found.clone().into();
+    row.last_modified_at = Set(Some(ctx.now()));
+    row.last_modified_by = Set(Some(ctx.actor_name()));
+    row.optlock_revision = Set(Some(found.optlock_revision.unwrap_or(0) + 1));
+    row
+}

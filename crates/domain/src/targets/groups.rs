@@ -1,0 +1,54 @@
+//! Groups: free text on a target, with `/` between a group and those below it (semantics.md A1).
+
+use sea_orm::{ColumnTrait, Condition};
+
+use super::{MAX_GROUP, Shown, entity::Column, fields, store};
+use crate::{
+    access::Permission,
+    ctx::Ctx,
+    error::{Error, Result},
+    listing::{Listing, Page},
+    search, text,
+};
+
+/// Every group that a target is in.
+pub async fn list(ctx: &Ctx) -> Result<Vec<String>> {
+    ctx.require(Permission::ReadTarget)?;
+    Ok(store::groups(ctx.db().read(), ctx.tenant_id()).await?)
+}
+
+/// The targets in a group, and with `subgroups` those in groups below it.
+pub async fn targets(ctx: &Ctx, group: &str, subgroups: bool, listing: &Listing) -> Result<Page<Shown>> {
+    ctx.require(Permission::ReadTarget)?;
+    super::list_where(ctx, store::in_group(group, subgroups), listing).await
+}
+
+/// Puts targets into a group, or takes them out of theirs with `None`. All must exist.
+pub async fn assign(ctx: &Ctx, group: Option<&str>, controller_ids: Vec<String>) -> Result<()> {
+    ctx.require(Permission::UpdateTarget)?;
+    text::optional("group", group, MAX_GROUP)?;
+    let mut tx = ctx.begin().await?;
+    let found = store::lock_many(&*tx, ctx.tenant_id(), &controller_ids).await?;
+    let missing: Vec<String> =
+        controller_ids.into_iter().filter(|id| found.iter().all(|t| t.controller_id != *id)).collect();
+    if !missing.is_empty() {
+        return Err(Error::not_found("Target", missing));
+    }
+    for chunk in found.chunks(999) {
+        let which = Condition::all().add(Column::Id.is_in(chunk.iter().map(|t| t.id)));
+        let ids = store::set_group(&tx, ctx.tenant_id(), which, group, &ctx.actor_name(), ctx.now()).await?;
+        super::changed(ctx, &mut tx, ids);
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Puts every target that a search finds into a group, or out of theirs with `None`.
+pub async fn assign_matching(ctx: &Ctx, group: Option<&str>, q: &str) -> Result<()> {
+    ctx.require(Permission::UpdateTarget)?;
+    text::optional("group", group, MAX_GROUP)?;
+    let which = search::condition(ctx, &fields::ENTITY, q).await?;
+    let mut tx = ctx.begin().await?;
+    let ids = store::set_group(&tx, ctx.tenant_id(), which, group, &ctx.actor_name(), ctx.now()).await?;
+    super::changed(ctx, &mut tx, ids);
+    Ok(tx.commit().await?)
+}

@@ -1,0 +1,269 @@
+//! Targets: the devices that the server knows (semantics.md A1).
+//!
+//! Creation and edits by operators here; what devices do themselves is in `device.rs` (polls, registration) and
+//! `attributes.rs`. The assignment of sets is `actions`' business.
+
+pub mod attributes;
+mod device;
+pub mod entity;
+pub mod fields;
+pub mod groups;
+mod last_seen;
+pub mod metadata;
+mod poll_status;
+pub(crate) mod store;
+pub mod tags;
+mod view;
+
+pub use device::{Credentials, Poll, authenticate, poll};
+pub use entity::{Model, UpdateStatus};
+pub use last_seen::{LastSeen, flush as flush_last_seen};
+pub use poll_status::PollStatus;
+pub use view::{DeviceView, NextAction, NextKind, ViewCache};
+
+use kettle_cluster::{Event, Tx};
+use sea_orm::{ActiveModelTrait, Condition, Order, Set};
+
+use crate::{
+    access::Permission,
+    ctx::Ctx,
+    error::{Error, Kind, Result},
+    listing::{Listing, Page},
+    search, text, totals,
+};
+use store::NewTarget;
+
+pub(crate) const DEFAULT_SORT: (&str, Order) = ("controller_id", Order::Asc);
+const MAX_CONTROLLER_ID: usize = 256;
+const MAX_NAME: usize = 128;
+const MAX_DESCRIPTION: usize = 512;
+const MAX_TOKEN: usize = 128;
+const MAX_ADDRESS: usize = 512;
+const MAX_GROUP: usize = 256;
+
+/// A target as the Management API shows it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub target: Model,
+    pub poll_status: Option<PollStatus>,
+    pub type_name: Option<String>,
+    /// Whether actions confirm themselves; only there while the tenant's confirmation flow is on.
+    pub auto_confirm_active: Option<bool>,
+    /// The token may be shown to this caller.
+    pub token_visible: bool,
+}
+
+/// What an operator gives to create a target.
+#[derive(Clone, Debug, Default)]
+pub struct Create {
+    pub controller_id: Option<String>,
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub security_token: Option<String>,
+    pub address: Option<String>,
+    pub group: Option<String>,
+    pub target_type: Option<i64>,
+}
+
+/// What an operator changes; `None` leaves a value as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub security_token: Option<String>,
+    pub address: Option<String>,
+    pub request_attributes: Option<bool>,
+    /// -1 takes the type away.
+    pub target_type: Option<i64>,
+}
+
+pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Shown>> {
+    ctx.require(Permission::ReadTarget)?;
+    let total = match listing.q {
+        None => Some(totals::read(ctx.db().read(), ctx.engine(), ctx.tenant_id(), totals::TARGETS).await?),
+        Some(_) => None,
+    };
+    let select = store::of_tenant(ctx.tenant_id());
+    shown_page(ctx, search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, total).await?).await
+}
+
+/// One page of the targets that `which` selects, for other lists of targets.
+pub(crate) async fn list_where(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Page<Shown>> {
+    use sea_orm::QueryFilter;
+    let select = store::of_tenant(ctx.tenant_id()).filter(which);
+    shown_page(ctx, search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await?).await
+}
+
+async fn shown_page(ctx: &Ctx, page: Page<Model>) -> Result<Page<Shown>> {
+    Ok(Page { content: poll_status::show(ctx, page.content).await?, total: page.total })
+}
+
+/// One target, or `Target` not found.
+pub async fn get(ctx: &Ctx, controller_id: &str) -> Result<Shown> {
+    show_one(ctx, find(ctx, controller_id).await?).await
+}
+
+async fn show_one(ctx: &Ctx, target: Model) -> Result<Shown> {
+    let shown = poll_status::show(ctx, vec![target]).await?.pop();
+    shown.ok_or_else(|| Error::internal("one target in, none out"))
+}
+
+/// The row of a target that the caller may read.
+pub async fn find(ctx: &Ctx, controller_id: &str) -> Result<Model> {
+    ctx.require(Permission::ReadTarget)?;
+    let found = store::find(ctx.db().read(), ctx.tenant_id(), controller_id).await?;
+    found.ok_or_else(|| Error::not_found("Target", controller_id))
+}
+
+/// The row of a target, locked for the rest of `tx`.
+pub(crate) async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str) -> Result<Model> {
+    let found = store::lock(&**tx, ctx.tenant_id(), controller_id).await?;
+    found.ok_or_else(|| Error::not_found("Target", controller_id))
+}
+
+/// Creates all targets or none; they come back in the order given.
+pub async fn create(ctx: &Ctx, targets: Vec<Create>) -> Result<Vec<Shown>> {
+    ctx.require(Permission::CreateTarget)?;
+    let rows = targets.into_iter().map(new_row).collect::<Result<Vec<_>>>()?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    for id in rows.iter().filter_map(|r| r.target_type) {
+        poll_status::type_name(ctx, id).await?.ok_or_else(|| Error::not_found("TargetType", id))?;
+    }
+    let mut tx = ctx.begin().await?;
+    let created = insert(ctx, &mut tx, &rows).await?;
+    tx.commit().await?;
+    poll_status::show(ctx, created).await
+}
+
+async fn insert(ctx: &Ctx, tx: &mut Tx, rows: &[NewTarget]) -> Result<Vec<Model>> {
+    let created = store::insert_all(&**tx, ctx.engine(), ctx.tenant_id(), rows, &ctx.actor_name(), ctx.now()).await;
+    let created = created.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    totals::add(tx, ctx.tenant_id(), totals::TARGETS, i64::try_from(created.len()).unwrap_or(i64::MAX)).await?;
+    changed(ctx, tx, created.iter().map(|t| t.controller_id.clone()).collect());
+    Ok(created)
+}
+
+pub async fn update(ctx: &Ctx, controller_id: &str, update: Update) -> Result<Shown> {
+    ctx.require(Permission::UpdateTarget)?;
+    if let Some(name) = &update.name {
+        text::required("name", name, MAX_NAME)?;
+    }
+    text::optional("description", update.description.as_deref(), MAX_DESCRIPTION)?;
+    check_token(update.security_token.as_deref())?;
+    check_address(update.address.as_deref())?;
+    if update.request_attributes == Some(false) {
+        let message = "requestAttributes can be set to true only; the device's answer sets it back.";
+        return Err(Error::new(Kind::BodyNotReadable, message));
+    }
+    let mut tx = ctx.begin().await?;
+    let target = lock(ctx, &tx, controller_id).await?;
+    if let Some(id) = update.target_type.filter(|id| *id != -1) {
+        poll_status::type_name(ctx, id).await?.ok_or_else(|| Error::not_found("TargetType", id))?;
+    }
+    let mut row = touched(ctx, &target);
+    if let Some(name) = update.name {
+        row.name = Set(name);
+    }
+    if let Some(description) = update.description {
+        row.description = Set(Some(description));
+    }
+    if let Some(token) = update.security_token {
+        row.sec_token = Set(token);
+    }
+    if let Some(address) = update.address {
+        row.address = Set(Some(address));
+    }
+    if let Some(request) = update.request_attributes {
+        row.request_controller_attributes = Set(request);
+    }
+    if let Some(id) = update.target_type {
+        row.target_type = Set((id != -1).then_some(id));
+    }
+    let target = row.update(&*tx).await?;
+    changed(ctx, &mut tx, vec![target.controller_id.clone()]);
+    tx.commit().await?;
+    show_one(ctx, target).await
+}
+
+/// Deletes a target with everything about it: actions, attributes, metadata.
+pub async fn delete(ctx: &Ctx, controller_id: &str) -> Result<()> {
+    ctx.require(Permission::DeleteTarget)?;
+    let mut tx = ctx.begin().await?;
+    let target = lock(ctx, &tx, controller_id).await?;
+    store::delete(&*tx, ctx.tenant_id(), target.id).await?;
+    totals::add(&tx, ctx.tenant_id(), totals::TARGETS, -1).await?;
+    changed(ctx, &mut tx, vec![target.controller_id]);
+    Ok(tx.commit().await?)
+}
+
+/// The row with its audit columns set to this actor and moment, for further changes.
+pub(crate) fn touched(ctx: &Ctx, target: &Model) -> entity::ActiveModel {
+    let mut row: entity::ActiveModel = target.clone().into();
+    row.last_modified_at = Set(Some(ctx.now()));
+    row.last_modified_by = Set(Some(ctx.actor_name()));
+    row.optlock_revision = Set(Some(target.optlock_revision.unwrap_or(0) + 1));
+    row
+}
+
+/// Notes that what these targets' devices see may have changed.
+pub(crate) fn changed(ctx: &Ctx, tx: &mut Tx, controller_ids: Vec<String>) {
+    tx.emit(Event::TargetsChanged { tenant: ctx.tenant_id().into(), controller_ids });
+}
+
+fn new_row(target: Create) -> Result<NewTarget> {
+    let Some(controller_id) = target.controller_id else {
+        return Err(Error::constraint("controllerId must not be null."));
+    };
+    check_controller_id(&controller_id)?;
+    if let Some(name) = &target.name {
+        text::required("name", name, MAX_NAME)?;
+    }
+    text::optional("description", target.description.as_deref(), MAX_DESCRIPTION)?;
+    text::optional("group", target.group.as_deref(), MAX_GROUP)?;
+    check_token(target.security_token.as_deref())?;
+    check_address(target.address.as_deref())?;
+    Ok(NewTarget {
+        name: target.name.unwrap_or_else(|| controller_id.chars().take(MAX_NAME).collect()),
+        controller_id,
+        description: target.description,
+        sec_token: target.security_token.unwrap_or_else(new_token),
+        address: target.address,
+        target_group: target.group,
+        target_type: target.target_type,
+        update_status: UpdateStatus::Unknown as i32,
+        last_target_query: None,
+    })
+}
+
+fn check_controller_id(id: &str) -> Result<()> {
+    if id.is_empty() || id.chars().count() > MAX_CONTROLLER_ID {
+        return Err(Error::constraint(format!("controllerId size must be between 1 and {MAX_CONTROLLER_ID}.")));
+    }
+    if id.chars().any(|c| c.is_whitespace() || c == '\0') {
+        return Err(Error::constraint("controllerId must not contain whitespace."));
+    }
+    text::no_markup("controllerId", id)
+}
+
+fn check_token(token: Option<&str>) -> Result<()> {
+    token.map_or(Ok(()), |t| text::required("securityToken", t, MAX_TOKEN))
+}
+
+fn check_address(address: Option<&str>) -> Result<()> {
+    let Some(address) = address else { return Ok(()) };
+    text::optional("address", Some(address), MAX_ADDRESS)?;
+    let odd = |c: char| {
+        c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"' | '{' | '}' | '|' | '\\' | '^' | '`')
+    };
+    if address.chars().any(odd) {
+        return Err(Error::new(Kind::InvalidTargetAddress, format!("The address {address} is no URI.")));
+    }
+    Ok(())
+}
+
+/// 16 random bytes as 32 lower-case hex digits.
+pub(crate) fn new_token() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
+}

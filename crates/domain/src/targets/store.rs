@@ -1,0 +1,181 @@
+//! Queries over targets. Every one binds the tenant.
+
+use kettle_cluster::Tx;
+use kettle_db::Engine;
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    Select,
+    sea_query::{Expr, Func},
+};
+use serde::Serialize;
+
+use super::entity::{self, Column, Entity, Model};
+
+pub(crate) fn of_tenant(tenant: &str) -> Select<Entity> {
+    Entity::find().filter(Column::Tenant.eq(tenant))
+}
+
+pub async fn find(db: &impl ConnectionTrait, tenant: &str, controller_id: &str) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant).filter(Column::ControllerId.eq(controller_id)).one(db).await
+}
+
+/// As [`find`], and holds the row until the transaction ends: all writers of one target's state queue here.
+pub async fn lock(db: &impl ConnectionTrait, tenant: &str, controller_id: &str) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant).filter(Column::ControllerId.eq(controller_id)).lock_exclusive().one(db).await
+}
+
+/// The targets among `controller_ids`, locked in the order of their ids, so that two batches can't deadlock.
+pub async fn lock_many(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    controller_ids: &[String],
+) -> Result<Vec<Model>, DbErr> {
+    let mut found = Vec::with_capacity(controller_ids.len());
+    for chunk in controller_ids.chunks(999) {
+        let select = of_tenant(tenant).filter(Column::ControllerId.is_in(chunk)).order_by_asc(Column::Id);
+        found.extend(select.lock_exclusive().all(db).await?);
+    }
+    found.sort_by_key(|t| t.id);
+    Ok(found)
+}
+
+/// A row to insert: [`insert_all`] takes any number of them in one statement.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewTarget {
+    pub controller_id: String,
+    pub name: String,
+    pub description: Option<String>,
+    pub sec_token: String,
+    pub address: Option<String>,
+    pub target_group: Option<String>,
+    pub target_type: Option<i64>,
+    pub update_status: i32,
+    pub last_target_query: Option<i64>,
+}
+
+/// Inserts `rows` in their order and gives back what the table holds now.
+pub async fn insert_all(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    rows: &[NewTarget],
+    by: &str,
+    now: i64,
+) -> Result<Vec<Model>, DbErr> {
+    let columns = [
+        ("controller_id", "text"),
+        ("name", "text"),
+        ("description", "text"),
+        ("sec_token", "text"),
+        ("address", "text"),
+        ("target_group", "text"),
+        ("target_type", "bigint"),
+        ("update_status", "integer"),
+        ("last_target_query", "bigint"),
+    ];
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let names = names.join(", ");
+    let sql = format!(
+        "INSERT INTO sp_target (tenant, created_at, created_by, last_modified_at, last_modified_by, optlock_revision, \
+         request_controller_attributes, {names}) \
+         SELECT $2, $3, $4, $3, $4, 1, true, {names} FROM {} RETURNING *",
+        engine.json_rows(1, "r", &columns)
+    );
+    let json = serde_json::to_string(rows).map_err(|e| DbErr::Custom(e.to_string()))?;
+    let values = [json.into(), tenant.into(), now.into(), by.into()];
+    let mut models = Entity::find().from_raw_sql(engine.statement(&sql, values)).all(db).await?;
+    models.sort_by_key(|m| m.id);
+    Ok(models)
+}
+
+pub async fn delete(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<(), DbErr> {
+    Entity::delete_many().filter(Column::Tenant.eq(tenant)).filter(Column::Id.eq(id)).exec(db).await?;
+    Ok(())
+}
+
+pub async fn attributes(db: &impl ConnectionTrait, target: i64) -> Result<Vec<entity::attribute::Model>, DbErr> {
+    use entity::attribute::{Column, Entity};
+    Entity::find().filter(Column::Target.eq(target)).order_by_asc(Column::AttributeKey).all(db).await
+}
+
+pub async fn metadata(db: &impl ConnectionTrait, target: i64) -> Result<Vec<entity::metadata::Model>, DbErr> {
+    use entity::metadata::{Column, Entity};
+    Entity::find().filter(Column::Target.eq(target)).order_by_asc(Column::MetaKey).all(db).await
+}
+
+/// The names of all groups that targets are in, in order.
+pub async fn groups(db: &impl ConnectionTrait, tenant: &str) -> Result<Vec<String>, DbErr> {
+    let select = of_tenant(tenant).select_only().column(Column::TargetGroup).distinct();
+    let select = select.filter(Column::TargetGroup.is_not_null()).order_by_asc(Column::TargetGroup);
+    select.into_tuple().all(db).await
+}
+
+/// Targets whose group is `group`, or also one below it. Case is ignored.
+pub fn in_group(group: &str, subgroups: bool) -> Condition {
+    let column = || Func::upper(Expr::col((Entity, Column::TargetGroup)));
+    let exact = Expr::from(column()).eq(Func::upper(Expr::val(group)));
+    let condition = Condition::any().add(exact);
+    if !subgroups {
+        return condition;
+    }
+    let pattern: String =
+        group.chars().flat_map(|c| if matches!(c, '%' | '_' | '~') { vec!['~', c] } else { vec![c] }).collect();
+    let below = sea_orm::sea_query::LikeExpr::new(format!("{}/%", pattern.to_uppercase())).escape('~');
+    condition.add(Expr::from(column()).like(below))
+}
+
+/// Puts the targets that `which` selects into `group`; returns their controllerIds.
+pub async fn set_group(
+    tx: &Tx,
+    tenant: &str,
+    which: Condition,
+    group: Option<&str>,
+    by: &str,
+    now: i64,
+) -> Result<Vec<String>, DbErr> {
+    let select = of_tenant(tenant).filter(which.clone()).select_only().column(Column::ControllerId);
+    let ids: Vec<String> = select.into_tuple().all(&**tx).await?;
+    Entity::update_many()
+        .col_expr(Column::TargetGroup, Expr::val(group.map(str::to_owned)))
+        .col_expr(Column::LastModifiedAt, Expr::val(now))
+        .col_expr(Column::LastModifiedBy, Expr::val(by))
+        .col_expr(Column::OptlockRevision, Expr::col(Column::OptlockRevision).add(1))
+        .filter(Column::Tenant.eq(tenant))
+        .filter(which)
+        .exec(&**tx)
+        .await?;
+    Ok(ids)
+}
+
+/// Which of `ids` match `condition`: the polling overrides of a page of targets.
+pub async fn matching(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    ids: &[i64],
+    condition: Condition,
+) -> Result<Vec<i64>, DbErr> {
+    let select = of_tenant(tenant).filter(Column::Id.is_in(ids.iter().copied())).filter(condition);
+    select.select_only().column(Column::Id).into_tuple().all(db).await
+}
+
+#[derive(Serialize)]
+struct Seen {
+    id: i64,
+    at: i64,
+}
+
+/// Writes when targets were last heard of, without touching their revision. A later time is never overwritten.
+pub async fn write_last_seen(db: &impl ConnectionTrait, engine: Engine, seen: &[(i64, i64)]) -> Result<(), DbErr> {
+    let rows = engine.json_rows(1, "r", &[("id", "bigint"), ("at", "bigint")]);
+    // The ids come from rows that a tenant-bound read returned, so they name targets of their tenants alone.
+    let sql = format!(
+        "UPDATE sp_target SET last_target_query = r.at FROM {rows} WHERE sp_target.id = r.id \
+         AND (sp_target.last_target_query IS NULL OR sp_target.last_target_query < r.at)"
+    );
+    for chunk in seen.chunks(1000) {
+        let list: Vec<_> = chunk.iter().map(|&(id, at)| Seen { id, at }).collect();
+        let json = serde_json::to_string(&list).map_err(|e| DbErr::Custom(e.to_string()))?;
+        db.execute_raw(engine.statement(&sql, [json.into()])).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Tenants: that they exist, and their settings (semantics.md E2, E7).
+//!
+//! Settings are read on every poll, so each node keeps them parsed, dropped by the event of a change.
+
+pub mod configuration;
+pub mod entity;
+pub mod polling;
+mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use kettle_cluster::{Event, Tx};
+use kettle_db::Failure;
+use moka::sync::Cache as Moka;
+use sea_orm::DbErr;
+
+use crate::{
+    ctx::{Services, Tenant},
+    error::{Error, Kind, Result},
+};
+use polling::PollingTime;
+
+pub(crate) use store::default_distribution_set_type;
+
+/// A tenant's settings in the form that requests need.
+#[derive(Clone, Debug)]
+pub struct TenantSettings {
+    pub header_enabled: bool,
+    /// Lower case, trimmed.
+    pub header_authorities: Vec<String>,
+    pub targettoken_enabled: bool,
+    pub gatewaytoken_enabled: bool,
+    pub gatewaytoken_key: String,
+    pub polling: PollingTime,
+    pub polling_overdue_ms: i64,
+    pub maintenance_window_poll_count: i64,
+    pub autoclose: bool,
+    pub confirmation_flow: bool,
+    pub implicit_lock: bool,
+    pub quota_hit_percent: i64,
+}
+
+/// Settings of the tenants this node serves. `None` is remembered too: an unknown tenant costs one read.
+pub struct Cache(Moka<Tenant, Option<Arc<TenantSettings>>>);
+
+const CACHED_TENANTS: u64 = 10_000;
+
+impl Cache {
+    pub fn new(ttl: Duration) -> Cache {
+        let builder = Moka::builder().max_capacity(CACHED_TENANTS);
+        Cache(if ttl.is_zero() { builder.max_capacity(0).build() } else { builder.time_to_live(ttl).build() })
+    }
+
+    pub fn drop_tenant(&self, tenant: &str) {
+        self.0.invalidate(&Tenant::new(tenant));
+    }
+
+    pub fn drop_all(&self) {
+        self.0.invalidate_all();
+    }
+}
+
+/// The tenant's settings, or `None` if there is no such tenant.
+pub async fn settings(services: &Services, tenant: &Tenant) -> Result<Option<Arc<TenantSettings>>> {
+    if services.events.whole()
+        && let Some(known) = services.tenants.0.get(tenant)
+    {
+        return Ok(known);
+    }
+    let rows = store::configuration(services.db.read(), tenant.id()).await?;
+    let known = rows.map(|rows| Arc::new(configuration::parse(&rows, &services.settings)));
+    // A change between the read and this line leaves an older value for at most the cache's time to live, and only if
+    // its event came first; unlike a target's view, no device waits on it.
+    services.tenants.0.insert(tenant.clone(), known.clone());
+    Ok(known)
+}
+
+/// Makes sure the tenant exists before a user of it does anything: creates it with its default types, or fails if the
+/// server is set not to.
+pub async fn ensure(services: &Arc<Services>, tenant: &Tenant) -> Result<()> {
+    if settings(services, tenant).await?.is_some() {
+        return Ok(());
+    }
+    if !services.settings.implicit_tenant_create_allowed {
+        return Err(Error::new(Kind::TenantNotExists, format!("Tenant {} does not exist.", tenant.id())));
+    }
+    if tenant.id().is_empty() || tenant.id().chars().count() > 40 {
+        return Err(Error::constraint("tenant size must be between 1 and 40."));
+    }
+    match create(services, tenant).await {
+        // Another request of the same tenant, or another node, was quicker.
+        Err(error) if kettle_db::failure(&error) == Failure::Duplicate => {
+            services.tenants.drop_tenant(tenant.id());
+            Ok(())
+        }
+        result => Ok(result?),
+    }
+}
+
+async fn create(services: &Services, tenant: &Tenant) -> Result<(), DbErr> {
+    let mut tx = Tx::begin(&services.db, &services.events, &services.clock).await?;
+    store::create(&*tx, tenant.id(), services.clock.now_ms()).await?;
+    tx.emit(Event::TenantConfigurationChanged { tenant: tenant.id().into() });
+    tx.commit().await
+}

@@ -1,0 +1,184 @@
+//! Queries over `sp_tenant` and `sp_tenant_configuration`, and the types every new tenant starts with.
+
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    Set,
+};
+
+use super::entity::{configuration, tenant};
+use crate::{distribution_set_types::entity as ds_type, software_module_types::entity as sm_type};
+
+/// The settings a tenant has stored; `None` if there is no such tenant.
+pub async fn configuration(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+) -> Result<Option<Vec<configuration::Model>>, DbErr> {
+    let rows = configuration::Entity::find().filter(configuration::Column::Tenant.eq(tenant)).all(db).await?;
+    if rows.is_empty() && find(db, tenant).await?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(rows))
+}
+
+pub async fn find(db: &impl ConnectionTrait, tenant: &str) -> Result<Option<tenant::Model>, DbErr> {
+    tenant::Entity::find().filter(tenant::Column::Tenant.eq(tenant)).one(db).await
+}
+
+/// All tenants, by name.
+#[expect(dead_code, reason = "jobs that go through all tenants come with rollouts")]
+pub async fn all(db: &impl ConnectionTrait) -> Result<Vec<tenant::Model>, DbErr> {
+    tenant::Entity::find().order_by_asc(tenant::Column::Tenant).all(db).await
+}
+
+pub async fn setting(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    key: &str,
+) -> Result<Option<configuration::Model>, DbErr> {
+    configuration::Entity::find()
+        .filter(configuration::Column::Tenant.eq(tenant))
+        .filter(configuration::Column::ConfKey.eq(key))
+        .one(db)
+        .await
+}
+
+/// Writes a setting; its audit columns keep who first set it.
+pub async fn put(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    key: &str,
+    value: &str,
+    by: &str,
+    now: i64,
+) -> Result<(), DbErr> {
+    match setting(db, tenant, key).await? {
+        Some(row) if row.conf_value == value => {}
+        Some(row) => {
+            let revision = row.optlock_revision.unwrap_or(0) + 1;
+            let mut row: configuration::ActiveModel = row.into();
+            row.conf_value = Set(value.into());
+            row.last_modified_at = Set(Some(now));
+            row.last_modified_by = Set(Some(by.into()));
+            row.optlock_revision = Set(Some(revision));
+            row.update(db).await?;
+        }
+        None => {
+            let row = configuration::ActiveModel {
+                id: NotSet,
+                created_at: Set(Some(now)),
+                created_by: Set(Some(by.into())),
+                last_modified_at: Set(Some(now)),
+                last_modified_by: Set(Some(by.into())),
+                optlock_revision: Set(Some(1)),
+                tenant: Set(tenant.into()),
+                conf_key: Set(key.into()),
+                conf_value: Set(value.into()),
+            };
+            row.insert(db).await?;
+        }
+    }
+    Ok(())
+}
+
+pub async fn remove(db: &impl ConnectionTrait, tenant: &str, key: &str) -> Result<(), DbErr> {
+    configuration::Entity::delete_many()
+        .filter(configuration::Column::Tenant.eq(tenant))
+        .filter(configuration::Column::ConfKey.eq(key))
+        .exec(db)
+        .await?;
+    Ok(())
+}
+
+/// The id of the type that new distribution sets of the tenant get.
+pub async fn default_distribution_set_type(db: &impl ConnectionTrait, tenant: &str) -> Result<Option<i64>, DbErr> {
+    Ok(find(db, tenant).await?.map(|t| t.default_ds_type))
+}
+
+pub async fn set_default_distribution_set_type(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    ds_type: i64,
+    by: &str,
+    now: i64,
+) -> Result<(), DbErr> {
+    if let Some(row) = find(db, tenant).await? {
+        let revision = row.optlock_revision.unwrap_or(0) + 1;
+        let mut row: tenant::ActiveModel = row.into();
+        row.default_ds_type = Set(ds_type);
+        row.last_modified_at = Set(Some(now));
+        row.last_modified_by = Set(Some(by.into()));
+        row.optlock_revision = Set(Some(revision));
+        row.update(db).await?;
+    }
+    Ok(())
+}
+
+/// Creates the tenant with the peer's default types (semantics.md A2, "New tenant").
+pub async fn create(db: &impl ConnectionTrait, tenant: &str, now: i64) -> Result<(), DbErr> {
+    let by = "system";
+    let module_type = async |key: &str, name: &str, description: &str, max| {
+        let row = sm_type::ActiveModel {
+            id: NotSet,
+            created_at: Set(Some(now)),
+            created_by: Set(Some(by.into())),
+            last_modified_at: Set(Some(now)),
+            last_modified_by: Set(Some(by.into())),
+            optlock_revision: Set(Some(1)),
+            tenant: Set(tenant.into()),
+            description: Set(Some(description.into())),
+            name: Set(name.into()),
+            colour: Set(None),
+            deleted: Set(Some(false)),
+            type_key: Set(key.into()),
+            max_ds_assignments: Set(max),
+            min_artifacts: Set(0),
+        };
+        row.insert(db).await.map(|row| row.id)
+    };
+    let app = module_type("application", "Application", "Application Addons", i32::MAX).await?;
+    let os = module_type("os", "OS", "Core firmware or operating system", 1).await?;
+    let mut default = None;
+    for (key, name, description, elements) in [
+        ("os", "OS only", "Default type with Firmware/OS only.", &[(os, true)][..]),
+        ("app", "App(s) only", "Default type with app(s) only.", &[(app, true)]),
+        ("os_app", "OS with app(s)", "Default type with Firmware/OS and optional app(s).", &[(os, true), (app, false)]),
+    ] {
+        let row = ds_type::ActiveModel {
+            id: NotSet,
+            created_at: Set(Some(now)),
+            created_by: Set(Some(by.into())),
+            last_modified_at: Set(Some(now)),
+            last_modified_by: Set(Some(by.into())),
+            optlock_revision: Set(Some(1)),
+            tenant: Set(tenant.into()),
+            description: Set(Some(description.into())),
+            name: Set(name.into()),
+            colour: Set(None),
+            deleted: Set(Some(false)),
+            type_key: Set(key.into()),
+        };
+        let row = row.insert(db).await?;
+        for (module_type, mandatory) in elements {
+            let element = ds_type::element::ActiveModel {
+                mandatory: Set(Some(*mandatory)),
+                distribution_set_type: Set(row.id),
+                software_module_type: Set(*module_type),
+            };
+            ds_type::element::Entity::insert(element).exec_without_returning(db).await?;
+        }
+        default = Some(row.id);
+    }
+    let default = default.ok_or(DbErr::Custom("a tenant starts with a default type".into()))?;
+    let row = tenant::ActiveModel {
+        id: NotSet,
+        created_at: Set(Some(now)),
+        created_by: Set(Some(by.into())),
+        last_modified_at: Set(Some(now)),
+        last_modified_by: Set(Some(by.into())),
+        optlock_revision: Set(Some(1)),
+        tenant: Set(tenant.into()),
+        default_ds_type: Set(default),
+    };
+    row.insert(db).await?;
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Rules for text that clients send: lengths in characters, and no markup (semantics.md E6).
+
+use crate::error::{Error, Result};
+
+/// A value that must be there, has at most `max` characters, and holds no markup.
+pub fn required(field: &str, value: &str, max: usize) -> Result<()> {
+    if value.is_empty() {
+        return Err(Error::constraint(format!("{field} size must be between 1 and {max}.")));
+    }
+    optional(field, Some(value), max)
+}
+
+/// A value that may be absent or empty, has at most `max` characters, and holds no markup.
+pub fn optional(field: &str, value: Option<&str>, max: usize) -> Result<()> {
+    let Some(value) = value else { return Ok(()) };
+    if value.chars().count() > max {
+        return Err(Error::constraint(format!("{field} size must be between 0 and {max}.")));
+    }
+    no_markup(field, value)
+}
+
+/// As the peer's text check: no `<tag`, `</tag`, `<!--` or `<?`. A lone `<` or `a < b` is plain text. NUL is refused
+/// too: PostgreSQL can't hold it.
+pub fn no_markup(field: &str, value: &str) -> Result<()> {
+    let mut chars = value.chars().peekable();
+    while let Some(c) = chars.next() {
+        let opens = c == '<' && chars.peek().is_some_and(|n| n.is_ascii_alphabetic() || matches!(n, '/' | '!' | '?'));
+        if opens {
+            return Err(Error::constraint(format!("{field} must not contain HTML or XML markup.")));
+        }
+        if c == '\0' {
+            return Err(Error::constraint(format!("{field} must not contain the character NUL.")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_is_refused_and_comparison_signs_are_not() {
+        for (text, good) in
+            [("a < b > c", true), ("1<2", true), ("<b>x", false), ("x</i>", false), ("<!-- -->", false), ("a\0", false)]
+        {
+            assert_eq!(no_markup("f", text).is_ok(), good, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_in_characters() {
+        assert!(optional("f", Some(&"é".repeat(8)), 8).is_ok());
+        assert!(optional("f", Some(&"é".repeat(9)), 8).is_err());
+        assert!(required("f", "", 8).is_err());
+    }
+}
