@@ -1,0 +1,218 @@
+//! Bodies that clients send, in JSON or CBOR. What is too long is never held in memory.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequest, Request};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::{
+    HeaderMap, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+};
+use serde::de::DeserializeOwned;
+
+use crate::{ApiError, AppState};
+
+/// A JSON body of the Management API.
+pub struct Body<T>(pub T);
+
+/// A JSON body that may be left out.
+pub struct BodyOptional<T>(pub Option<T>);
+
+/// A JSON or CBOR body of the device API.
+pub struct DeviceBody<T>(pub T);
+
+/// A JSON or CBOR body that may be left out.
+pub struct DeviceBodyOptional<T>(pub Option<T>);
+
+const MANAGEMENT: &str = "application/json, application/hal+json";
+const DEVICE: &str = "application/json, application/cbor";
+
+/// How much of a refused body is still read and thrown away, so that its sender reads the refusal.
+const DISCARDED: usize = 64 << 20;
+const DISCARDING: Duration = Duration::from_secs(10);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Body<T>, ApiError> {
+        read(request, MANAGEMENT, state.http.max_body).await.map(Body)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for DeviceBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<DeviceBody<T>, ApiError> {
+        read(request, DEVICE, state.http.max_body).await.map(DeviceBody)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for BodyOptional<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<BodyOptional<T>, ApiError> {
+        if is_empty(request.headers()) {
+            return Ok(BodyOptional(None));
+        }
+        read(request, MANAGEMENT, state.http.max_body).await.map(|body| BodyOptional(Some(body)))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for DeviceBodyOptional<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<DeviceBodyOptional<T>, ApiError> {
+        if is_empty(request.headers()) {
+            return Ok(DeviceBodyOptional(None));
+        }
+        read(request, DEVICE, state.http.max_body).await.map(|body| DeviceBodyOptional(Some(body)))
+    }
+}
+
+async fn read<T: DeserializeOwned>(request: Request, taken: &'static str, limit: usize) -> Result<T, ApiError> {
+    let (parts, body) = request.into_parts();
+    let Some(cbor) = is_cbor(&parts.headers, taken) else {
+        discard(body);
+        return Err(ApiError::unsupported_media_type(taken));
+    };
+    let bytes = collect(&parts.headers, body, limit).await?;
+    let parsed = if cbor {
+        ciborium::from_reader(bytes.as_ref()).map_err(|e| e.to_string())
+    } else {
+        serde_json::from_slice(&bytes).map_err(|e| e.to_string())
+    };
+    parsed.map_err(|e| ApiError::not_readable(format!("The request body can't be read: {e}")))
+}
+
+/// Whether the body is CBOR rather than JSON; `None` if it is neither, says nothing, or is not `taken` here.
+fn is_cbor(headers: &HeaderMap, taken: &str) -> Option<bool> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let name = value.split(';').next().unwrap_or(value).trim();
+    let known = taken.split(", ").find(|t| t.eq_ignore_ascii_case(name))?;
+    Some(known == "application/cbor")
+}
+
+fn is_empty(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    length.is_none_or(|l| l.as_bytes() == b"0") && !headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// The whole body, if it has no more than `limit` bytes.
+async fn collect(headers: &HeaderMap, body: axum::body::Body, limit: usize) -> Result<Bytes, ApiError> {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()).and_then(|l| l.parse::<u64>().ok());
+    let mut stream = body.into_data_stream();
+    if declared.is_some_and(|d| d > limit as u64) {
+        discard(axum::body::Body::from_stream(stream));
+        return Err(ApiError::plain(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    let mut whole = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| ApiError::plain(StatusCode::BAD_REQUEST))?;
+        if whole.len() + joined.len() + chunk.len() > limit {
+            discard(axum::body::Body::from_stream(stream));
+            return Err(ApiError::plain(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        if whole.is_empty() && joined.is_empty() {
+            whole = chunk;
+            continue;
+        }
+        if !whole.is_empty() {
+            joined.reserve(declared.and_then(|d| usize::try_from(d).ok()).unwrap_or(whole.len() + chunk.len()));
+            joined.extend_from_slice(&std::mem::take(&mut whole));
+        }
+        joined.extend_from_slice(&chunk);
+    }
+    Ok(if joined.is_empty() { whole } else { joined.freeze() })
+}
+
+/// Reads the rest of a refused body in the background, some megabytes and seconds at most. A connection closed while its
+/// client still sends is reset, and the client never sees why it was refused.
+pub fn discard(body: axum::body::Body) {
+    tokio::spawn(tokio::time::timeout(DISCARDING, async move {
+        let mut left = DISCARDED;
+        let mut stream = body.into_data_stream();
+        while let Some(Ok(chunk)) = stream.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                break;
+            }
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn request(content_type: Option<&str>, body: impl Into<axum::body::Body>) -> Request {
+        let mut request = Request::new(body.into());
+        if let Some(content_type) = content_type {
+            request.headers_mut().insert(CONTENT_TYPE, content_type.parse().unwrap());
+        }
+        request
+    }
+
+    async fn status(request: Request, taken: &'static str) -> u16 {
+        match read::<Value>(request, taken, 20).await {
+            Ok(_) => 200,
+            Err(error) => error.into_response().status().as_u16(),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_apis_media_types_are_read() {
+        for (content_type, management, device) in [
+            (Some("application/json"), 200, 200),
+            (Some("application/json;charset=UTF-8"), 200, 200),
+            (Some("Application/Json ; charset=utf-8"), 200, 200),
+            (Some("application/hal+json"), 200, 415),
+            (Some("application/cbor"), 415, 400),
+            (Some("text/plain"), 415, 415),
+            (Some("application/jsonx"), 415, 415),
+            (None, 415, 415),
+        ] {
+            assert_eq!(status(request(content_type, "{}"), MANAGEMENT).await, management, "{content_type:?}");
+            let device_body = if content_type == Some("application/cbor") { "\u{1f}" } else { "{}" };
+            assert_eq!(status(request(content_type, device_body), DEVICE).await, device, "{content_type:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn cbor_is_read_as_json_is() {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&json!({"id": 5}), &mut bytes).unwrap();
+        let value: Value = read(request(Some("application/cbor"), bytes), DEVICE, 100).await.unwrap();
+        assert_eq!(value, json!({"id": 5}));
+    }
+
+    #[tokio::test]
+    async fn what_is_malformed_or_too_long_is_refused() {
+        let json = Some("application/json");
+        for (body, expected) in [("", 400), ("{", 400), ("[1,]", 400), ("[1,2]", 200), ("[1,2,3,4,5,6,7,8,9]", 200)] {
+            assert_eq!(status(request(json, body), MANAGEMENT).await, expected, "{body}");
+        }
+        assert_eq!(status(request(json, "[1,2,3,4,5,6,7,8,9,0]"), MANAGEMENT).await, 413);
+        let mut declared = request(json, "[]");
+        declared.headers_mut().insert(CONTENT_LENGTH, "21".parse().unwrap());
+        assert_eq!(status(declared, MANAGEMENT).await, 413);
+        let chunks = |n| (0..n).map(|_| Ok::<_, std::io::Error>("         "));
+        let spread = |n| axum::body::Body::from_stream(futures_util::stream::iter(chunks(n).chain([Ok("1")])));
+        assert_eq!(status(request(json, spread(2)), MANAGEMENT).await, 200);
+        assert_eq!(status(request(json, spread(3)), MANAGEMENT).await, 413);
+    }
+
+    #[test]
+    fn a_body_may_be_left_out() {
+        let mut headers = HeaderMap::new();
+        assert!(is_empty(&headers));
+        headers.insert(CONTENT_LENGTH, "0".parse().unwrap());
+        assert!(is_empty(&headers));
+        headers.insert(CONTENT_LENGTH, "2".parse().unwrap());
+        assert!(!is_empty(&headers));
+    }
+}

@@ -1,0 +1,118 @@
+//! Links and lists as the peer writes them.
+
+use std::borrow::Cow;
+
+use kettle_domain::Page;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Link {
+    pub href: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// `_links`: relation to link, in the order they were added. Omit it when empty:
+/// `#[serde(rename = "_links", skip_serializing_if = "Links::is_empty")]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links(Vec<(Cow<'static, str>, Link)>);
+
+/// A link where the peer writes a list, `"links": [{"rel", "href"}]`, instead of HAL's map.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListedLink {
+    pub rel: Cow<'static, str>,
+    pub href: String,
+}
+
+impl Links {
+    pub fn new() -> Links {
+        Links::default()
+    }
+
+    /// Only `self`.
+    pub fn this(href: impl Into<String>) -> Links {
+        Links::new().with("self", href)
+    }
+
+    #[must_use]
+    pub fn with(mut self, rel: impl Into<Cow<'static, str>>, href: impl Into<String>) -> Links {
+        self.0.push((rel.into(), Link { href: href.into(), name: None }));
+        self
+    }
+
+    /// A link that also names what it leads to.
+    #[must_use]
+    pub fn with_name(
+        mut self,
+        rel: impl Into<Cow<'static, str>>,
+        href: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Links {
+        self.0.push((rel.into(), Link { href: href.into(), name: Some(name.into()) }));
+        self
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn listed(self) -> Vec<ListedLink> {
+        self.0.into_iter().map(|(rel, link)| ListedLink { rel, href: link.href }).collect()
+    }
+}
+
+impl Serialize for Links {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (rel, link) in &self.0 {
+            map.serialize_entry(rel, link)?;
+        }
+        map.end()
+    }
+}
+
+/// A list: `total` over all pages, `size` on this one.
+#[derive(Clone, Debug, Serialize)]
+pub struct Paged<T> {
+    pub content: Vec<T>,
+    pub total: u64,
+    pub size: usize,
+}
+
+impl<T> Paged<T> {
+    /// A list without pages.
+    pub fn all(content: Vec<T>) -> Paged<T> {
+        Paged { total: content.len() as u64, size: content.len(), content }
+    }
+}
+
+impl<T> From<Page<T>> for Paged<T> {
+    fn from(page: Page<T>) -> Paged<T> {
+        Paged { size: page.content.len(), total: page.total, content: page.content }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_keep_their_order_and_omit_what_is_absent() {
+        let links = Links::this("http://h/a").with_name("type", "http://h/t", "os").with("metadata", "http://h/m");
+        assert_eq!(
+            serde_json::to_string(&links).unwrap(),
+            r#"{"self":{"href":"http://h/a"},"type":{"href":"http://h/t","name":"os"},"metadata":{"href":"http://h/m"}}"#
+        );
+        assert_eq!(
+            serde_json::to_string(&Links::this("http://h/a").listed()).unwrap(),
+            r#"[{"rel":"self","href":"http://h/a"}]"#
+        );
+    }
+
+    #[test]
+    fn a_page_counts_itself_and_all() {
+        let page = Page { content: vec![1, 2], total: 7 };
+        let text = serde_json::to_string(&Paged::from(page)).unwrap();
+        assert_eq!(text, r#"{"content":[1,2],"total":7,"size":2}"#);
+    }
+}

@@ -1,0 +1,22 @@
+//! Ids and names in the address.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::{ApiError, AppState};
+
+/// What the route's placeholders hold, percent-decoded. An id that is no number is 400 `rest.body.notReadable`, as the
+/// peer has it; so is what decodes to no UTF-8.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send + 'static> FromRequestParts<AppState> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Path<T>, ApiError> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Path(value)),
+            Err(rejection) => Err(ApiError::not_readable(rejection.body_text())),
+        }
+    }
+}
