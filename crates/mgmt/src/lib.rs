@@ -1,1 +1,34 @@
+//! The Management API, `/rest/v1/…`: wire types, links and handlers, one file per resource. A handler extracts, makes one
+//! call of the domain and converts; what is more belongs in the domain.
 
+mod actions;
+mod artifacts;
+mod assignments;
+mod audit;
+mod configs;
+mod distribution_set_types;
+mod distribution_sets;
+mod metadata;
+mod software_module_types;
+mod software_modules;
+mod target_groups;
+mod targets;
+mod userinfo;
+
+use axum::Router;
+use kettle_rest::AppState;
+
+/// Every route of the Management API.
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .merge(actions::routes())
+        .merge(artifacts::routes())
+        .merge(configs::routes())
+        .merge(distribution_set_types::routes())
+        .merge(distribution_sets::routes())
+        .merge(software_module_types::routes())
+        .merge(software_modules::routes())
+        .merge(target_groups::routes())
+        .merge(targets::routes())
+        .merge(userinfo::routes())
+}

@@ -1,0 +1,187 @@
+//! What a device is to do with an action: carry it out, cancel it, or look at what is installed.
+
+use axum::response::Response;
+use kettle_domain::{
+    actions::{self, ActionType, Chunk, Deployment},
+    artifacts,
+};
+use kettle_rest::{Base, DeviceAccept, Params, Path, Result};
+use serde::Serialize;
+
+use crate::{
+    device::Device,
+    poll::{device_href, file_segment},
+};
+
+pub async fn deployment_base(
+    device: Device,
+    DeviceAccept(media): DeviceAccept,
+    base: Base,
+    Path((_, _, id)): Path<(String, String, i64)>,
+    params: Params,
+) -> Result<Response> {
+    // hawkBit: `c` must be a number, and means nothing.
+    params.int("c")?;
+    let history = i64::from(params.int("actionHistory")?.unwrap_or(0));
+    let found = actions::deployment(&device.ctx, &device.controller_id, id, history).await?;
+    Ok(media.ok(&DeploymentBase::new(found, &device_href(&base, &device))))
+}
+
+pub async fn installed_base(
+    device: Device,
+    DeviceAccept(media): DeviceAccept,
+    base: Base,
+    Path((_, _, id)): Path<(String, String, i64)>,
+    params: Params,
+) -> Result<Response> {
+    let history = i64::from(params.int("actionHistory")?.unwrap_or(0));
+    let found = actions::installed(&device.ctx, &device.controller_id, id, history).await?;
+    Ok(media.ok(&DeploymentBase::new(found, &device_href(&base, &device))))
+}
+
+pub async fn cancel_action(
+    device: Device,
+    DeviceAccept(media): DeviceAccept,
+    Path((_, _, id)): Path<(String, String, i64)>,
+) -> Result<Response> {
+    actions::canceling(&device.ctx, &device.controller_id, id).await?;
+    let id = id.to_string();
+    Ok(media.ok(&Cancel { cancel_action: CancelAction { stop_id: id.clone() }, id }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cancel {
+    id: String,
+    cancel_action: CancelAction,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CancelAction {
+    stop_id: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeploymentBase {
+    id: String,
+    deployment: DeploymentBody,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action_history: Option<ActionHistory>,
+}
+
+#[derive(Serialize)]
+struct DeploymentBody {
+    download: &'static str,
+    update: &'static str,
+    chunks: Vec<ChunkBody>,
+}
+
+#[derive(Serialize)]
+struct ActionHistory {
+    status: String,
+    messages: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ChunkBody {
+    part: String,
+    version: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encrypted: Option<bool>,
+    artifacts: Vec<Artifact>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metadata: Vec<Metadata>,
+}
+
+#[derive(Serialize)]
+struct Metadata {
+    key: String,
+    value: String,
+}
+
+/// A file to download.
+#[derive(Serialize)]
+pub struct Artifact {
+    filename: String,
+    hashes: Hashes,
+    size: i64,
+    #[serde(rename = "_links")]
+    links: ArtifactLinks,
+}
+
+#[derive(Serialize)]
+struct Hashes {
+    sha1: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    md5: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ArtifactLinks {
+    #[serde(rename = "download-http")]
+    download: Href,
+    #[serde(rename = "md5sum-http")]
+    md5sum: Href,
+}
+
+#[derive(Serialize)]
+struct Href {
+    href: String,
+}
+
+impl DeploymentBase {
+    fn new(found: Deployment, device: &str) -> DeploymentBase {
+        let download_only = found.action.action_type() == ActionType::DownloadOnly;
+        let download = if download_only || found.forced { "forced" } else { "attempt" };
+        DeploymentBase {
+            id: found.action.id.to_string(),
+            deployment: DeploymentBody {
+                download,
+                update: if download_only { "skip" } else { download },
+                chunks: found.chunks.into_iter().map(|chunk| ChunkBody::new(chunk, device)).collect(),
+            },
+            action_history: found.history.map(|history| ActionHistory {
+                status: history.status.name().to_uppercase(),
+                messages: history.messages,
+            }),
+        }
+    }
+}
+
+impl ChunkBody {
+    fn new(chunk: Chunk, device: &str) -> ChunkBody {
+        // hawkBit: two type keys have other names on the device API.
+        let part = match chunk.type_key.as_str() {
+            "application" => "bApp".to_owned(),
+            "runtime" => "jvm".to_owned(),
+            _ => chunk.type_key,
+        };
+        ChunkBody {
+            part,
+            version: chunk.module.version,
+            name: chunk.module.name,
+            encrypted: chunk.module.encrypted.filter(|e| *e),
+            artifacts: chunk.artifacts.into_iter().map(|a| Artifact::new(a, device)).collect(),
+            metadata: chunk.metadata.into_iter().map(|(key, value)| Metadata { key, value }).collect(),
+        }
+    }
+}
+
+impl Artifact {
+    pub fn new(artifact: artifacts::Model, device: &str) -> Artifact {
+        let filename = artifact.provided_file_name.unwrap_or_default();
+        let href =
+            format!("{device}/softwaremodules/{}/artifacts/{}", artifact.software_module, file_segment(&filename));
+        Artifact {
+            links: ArtifactLinks { md5sum: Href { href: format!("{href}.MD5SUM") }, download: Href { href } },
+            filename,
+            hashes: Hashes { sha1: artifact.sha1_hash, md5: artifact.md5_hash, sha256: artifact.sha256_hash },
+            size: artifact.file_size.unwrap_or(0),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The files of an action: a list of them, each file with ranges, and its MD5 sum as text.
+
+use axum::response::{IntoResponse, Response};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode, Uri,
+    header::{CONTENT_DISPOSITION, CONTENT_TYPE, RANGE},
+};
+use kettle_domain::{actions, artifacts};
+use kettle_rest::{ApiError, Base, DeviceAccept, FileMeta, Path, Result, attachment, file_response, matches};
+
+use crate::{deployment::Artifact, device::Device, poll::device_href};
+
+const MD5_SUFFIX: &str = ".MD5SUM";
+
+pub async fn list(
+    device: Device,
+    DeviceAccept(media): DeviceAccept,
+    base: Base,
+    Path((_, _, module)): Path<(String, String, i64)>,
+) -> Result<Response> {
+    let found = actions::artifacts(&device.ctx, &device.controller_id, module).await?;
+    let href = device_href(&base, &device);
+    Ok(media.ok(&found.into_iter().map(|artifact| Artifact::new(artifact, &href)).collect::<Vec<_>>()))
+}
+
+pub async fn download(
+    device: Device,
+    Path((_, _, module, filename)): Path<(String, String, i64, String)>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response> {
+    if let Some(filename) = filename.strip_suffix(MD5_SUFFIX) {
+        return md5(device, module, filename, uri.path()).await;
+    }
+    let artifact = actions::find_download(&device.ctx, &device.controller_id, module, &filename).await?;
+    let file = artifacts::open(&device.ctx, &artifact).await?;
+    // A look at the headers alone (HEAD) is no download, and a range is a part of one.
+    if method == Method::GET && !headers.contains_key(RANGE) && matches(&headers, &artifact.sha1_hash) {
+        actions::note_download(&device.ctx, &device.controller_id, module, uri.path()).await?;
+    }
+    Ok(file_response(&method, &headers, file, &FileMeta::from(artifact)).await)
+}
+
+async fn md5(device: Device, module: i64, filename: &str, path: &str) -> Result<Response> {
+    let artifact = actions::find_download(&device.ctx, &device.controller_id, module, filename).await?;
+    actions::note_download(&device.ctx, &device.controller_id, module, path).await?;
+    let Some(sum) = artifact.md5_hash else { return Err(ApiError::empty(StatusCode::NOT_FOUND)) };
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("text/plain")),
+        (CONTENT_DISPOSITION, attachment(&format!("{filename}{MD5_SUFFIX}"))),
+    ];
+    Ok((headers, format!("{sum}  {filename}")).into_response())
+}

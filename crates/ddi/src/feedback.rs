@@ -1,0 +1,98 @@
+//! What devices report about their actions.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use kettle_domain::actions::{self, Execution, Feedback};
+use kettle_rest::{DeviceBody, Path, Result};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::device::Device;
+
+pub async fn deployment(
+    device: Device,
+    Path((_, _, id)): Path<(String, String, i64)>,
+    DeviceBody(body): DeviceBody<FeedbackBody>,
+) -> Result<Response> {
+    actions::update_feedback(&device.ctx, &device.controller_id, id, body.into()).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+pub async fn cancel(
+    device: Device,
+    Path((_, _, id)): Path<(String, String, i64)>,
+    DeviceBody(body): DeviceBody<FeedbackBody>,
+) -> Result<Response> {
+    actions::cancel_feedback(&device.ctx, &device.controller_id, id, body.into()).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+/// `id` and `time` of older clients are ignored: the path says which action, the server when.
+#[derive(Deserialize)]
+pub struct FeedbackBody {
+    timestamp: Option<i64>,
+    status: Status,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    execution: ExecutionBody,
+    result: ResultBody,
+    code: Option<i32>,
+    #[serde(default)]
+    details: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+struct ResultBody {
+    finished: Finished,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Finished {
+    Success,
+    Failure,
+    None,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ExecutionBody {
+    Closed,
+    Proceeding,
+    Canceled,
+    Scheduled,
+    Rejected,
+    Resumed,
+    Download,
+    Downloaded,
+}
+
+impl From<FeedbackBody> for Feedback {
+    fn from(body: FeedbackBody) -> Feedback {
+        let execution = match body.status.execution {
+            ExecutionBody::Closed => Execution::Closed,
+            ExecutionBody::Proceeding => Execution::Proceeding,
+            ExecutionBody::Canceled => Execution::Canceled,
+            ExecutionBody::Scheduled => Execution::Scheduled,
+            ExecutionBody::Rejected => Execution::Rejected,
+            ExecutionBody::Resumed => Execution::Resumed,
+            ExecutionBody::Download => Execution::Download,
+            ExecutionBody::Downloaded => Execution::Downloaded,
+        };
+        // A detail that is no text is taken as it is written; a null says nothing.
+        let detail = |value| match value {
+            Value::String(text) => Some(text),
+            Value::Null => None,
+            other => Some(other.to_string()),
+        };
+        Feedback {
+            execution,
+            failed: body.status.result.finished == Finished::Failure,
+            code: body.status.code,
+            details: body.status.details.into_iter().flatten().filter_map(detail).collect(),
+            timestamp: body.timestamp,
+        }
+    }
+}

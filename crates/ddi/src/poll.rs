@@ -1,0 +1,136 @@
+//! The poll: the one request that every device makes again and again. It answers from the prepared view.
+
+use axum::response::Response;
+use kettle_domain::targets::{self, NextKind};
+use kettle_rest::{Base, DeviceAccept, RemoteAddress, Result};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Serialize;
+
+use crate::device::Device;
+
+pub async fn poll(
+    device: Device,
+    DeviceAccept(media): DeviceAccept,
+    base: Base,
+    address: RemoteAddress,
+) -> Result<Response> {
+    let answer = targets::poll(&device.ctx, &device.settings, &device.controller_id, &address.0).await?;
+    let links = Links::new(&answer.view, &device_href(&base, &device), device.ctx.now());
+    Ok(media.ok(&ControllerBase {
+        config: Config { polling: Polling { sleep: &answer.sleep } },
+        links: (!links.is_empty()).then_some(links),
+    }))
+}
+
+/// What a path segment may not hold as it is.
+const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'/')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'|')
+    .add(b'[')
+    .add(b']');
+
+/// Where everything of a device lies.
+pub fn device_href(base: &Base, device: &Device) -> String {
+    let (tenant, id) =
+        (utf8_percent_encode(&device.tenant, SEGMENT), utf8_percent_encode(&device.controller_id, SEGMENT));
+    base.href(&format!("/{tenant}/controller/v1/{id}"))
+}
+
+/// A file's name in an address, as the peer encodes it: a blank is `+`.
+pub fn file_segment(name: &str) -> String {
+    const FILE: &AsciiSet = &SEGMENT
+        .add(b'+')
+        .add(b'&')
+        .add(b'=')
+        .add(b'$')
+        .add(b',')
+        .add(b':')
+        .add(b';')
+        .add(b'@')
+        .add(b'!')
+        .add(b'\'')
+        .add(b'(')
+        .add(b')')
+        .add(b'~')
+        .remove(b' ');
+    utf8_percent_encode(name, FILE).to_string().replace(' ', "+")
+}
+
+#[derive(Serialize)]
+struct ControllerBase<'a> {
+    config: Config<'a>,
+    #[serde(rename = "_links", skip_serializing_if = "Option::is_none")]
+    links: Option<Links>,
+}
+
+#[derive(Serialize)]
+struct Config<'a> {
+    polling: Polling<'a>,
+}
+
+#[derive(Serialize)]
+struct Polling<'a> {
+    sleep: &'a str,
+}
+
+#[derive(Serialize)]
+struct Href {
+    href: String,
+}
+
+/// At most one of the first three is there.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Links {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmation_base: Option<Href>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_action: Option<Href>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deployment_base: Option<Href>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    installed_base: Option<Href>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config_data: Option<Href>,
+}
+
+impl Links {
+    fn new(view: &targets::DeviceView, device: &str, now: i64) -> Links {
+        let mut links = Links::default();
+        if let Some(next) = &view.next {
+            let (id, c) = (next.id, next.cache_buster(now));
+            match next.kind {
+                NextKind::Confirmation => {
+                    links.confirmation_base = Some(Href { href: format!("{device}/confirmationBase/{id}?c={c}") });
+                }
+                NextKind::Cancel => links.cancel_action = Some(Href { href: format!("{device}/cancelAction/{id}") }),
+                NextKind::Deployment => {
+                    links.deployment_base = Some(Href { href: format!("{device}/deploymentBase/{id}?c={c}") });
+                }
+            }
+        }
+        links.installed_base = view.installed_action.map(|id| Href { href: format!("{device}/installedBase/{id}") });
+        links.config_data = view.request_attributes.then(|| Href { href: format!("{device}/configData") });
+        links
+    }
+
+    fn is_empty(&self) -> bool {
+        self.confirmation_base.is_none()
+            && self.cancel_action.is_none()
+            && self.deployment_base.is_none()
+            && self.installed_base.is_none()
+            && self.config_data.is_none()
+    }
+}

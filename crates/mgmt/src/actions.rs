@@ -1,0 +1,198 @@
+//! `/rest/v1/actions` and `/rest/v1/targets/{controllerId}/actions`: what is under way, and what was.
+
+use axum::{Router, response::Response, routing::get};
+use kettle_domain::{
+    Error, Kind,
+    actions::{self, ActionStatus, ActionType, Shown, StatusShown},
+};
+use kettle_rest::{
+    Accept, ApiError, AppState, Base, Body, Links, ListQuery, Paged, Params, Path, Result, User, no_content,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    audit::{Audit, audit_of},
+    targets,
+};
+
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/rest/v1/actions", get(list))
+        .route("/rest/v1/actions/{actionId}", get(one))
+        .route("/rest/v1/targets/{controllerId}/actions", get(list_of_target))
+        .route("/rest/v1/targets/{controllerId}/actions/{actionId}", get(one_of_target).put(update).delete(cancel))
+        .route("/rest/v1/targets/{controllerId}/actions/{actionId}/status", get(statuses))
+}
+
+async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {
+    let page = actions::list(&ctx, &query.listing).await?;
+    Ok(media.ok(&Paged::from(page.map(|action| Action::listed(action, query.full, &base)))))
+}
+
+async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<i64>) -> Result<Response> {
+    Ok(media.ok(&Action::full(actions::get(&ctx, id).await?, &base)))
+}
+
+async fn list_of_target(
+    User(ctx): User,
+    Accept(media): Accept,
+    base: Base,
+    Path(target): Path<String>,
+    query: ListQuery,
+) -> Result<Response> {
+    let page = actions::list_of_target(&ctx, &target, &query.listing).await?;
+    Ok(media.ok(&Paged::from(page.map(|action| Action::listed(action, query.full, &base)))))
+}
+
+async fn one_of_target(
+    User(ctx): User,
+    Accept(media): Accept,
+    base: Base,
+    Path((target, id)): Path<(String, i64)>,
+) -> Result<Response> {
+    match actions::get_of_target(&ctx, &target, id).await? {
+        Some(action) => Ok(media.ok(&Action::full(action, &base))),
+        None => Err(ApiError::empty(axum::http::StatusCode::NOT_FOUND)),
+    }
+}
+
+async fn update(
+    User(ctx): User,
+    Accept(media): Accept,
+    base: Base,
+    Path((target, id)): Path<(String, i64)>,
+    Body(update): Body<ActionBody>,
+) -> Result<Response> {
+    if update.force_type.as_deref() != Some(ActionType::Forced.name()) {
+        return Err(Error::new(Kind::BodyNotReadable, "forceType can be set to forced only.").into());
+    }
+    Ok(media.ok(&Action::full(actions::force(&ctx, &target, id).await?, &base)))
+}
+
+async fn cancel(User(ctx): User, Path((target, id)): Path<(String, i64)>, params: Params) -> Result<Response> {
+    if params.flag("force")?.unwrap_or(false) {
+        actions::force_quit(&ctx, &target, id).await?;
+    } else {
+        actions::cancel(&ctx, &target, id).await?;
+    }
+    Ok(no_content())
+}
+
+async fn statuses(
+    User(ctx): User,
+    Accept(media): Accept,
+    Path((target, id)): Path<(String, i64)>,
+    query: ListQuery,
+) -> Result<Response> {
+    let page = actions::statuses(&ctx, &target, id, &query.listing).await?;
+    Ok(media.ok(&Paged::from(page.map(ActionStatusShown::from))))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ActionBody {
+    force_type: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Action {
+    #[serde(flatten)]
+    audit: Audit,
+    id: i64,
+    r#type: &'static str,
+    status: &'static str,
+    active: bool,
+    force_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    force_time: Option<i64>,
+    weight: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_status_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_ref: Option<String>,
+    #[serde(rename = "_links")]
+    links: Links,
+}
+
+impl Action {
+    fn listed(shown: Shown, full: bool, base: &Base) -> Action {
+        if full { Action::full(shown, base) } else { Action::compact(shown, base) }
+    }
+
+    fn compact(shown: Shown, base: &Base) -> Action {
+        let links = Links::this(href(base, &shown.controller_id, shown.action.id));
+        Action::new(shown, links)
+    }
+
+    fn full(shown: Shown, base: &Base) -> Action {
+        let this = href(base, &shown.controller_id, shown.action.id);
+        let set = base.href(&format!("/rest/v1/distributionsets/{}", shown.action.distribution_set));
+        let mut links = Links::this(this.as_str())
+            .with_name("target", targets::href(base, &shown.controller_id), shown.target_name.as_str())
+            .with_name("distributionset", set, format!("{}:{}", shown.set_name, shown.set_version))
+            .with("status", format!("{this}/status?offset=0&limit=50&sort=id%3ADESC"));
+        if shown.action.is_canceling_or_canceled() {
+            links = links.with("canceledaction", this);
+        }
+        if let (Some(id), Some(name)) = (shown.action.rollout, &shown.rollout_name) {
+            links = links.with_name("rollout", base.href(&format!("/rest/v1/rollouts/{id}")), name.as_str());
+        }
+        Action::new(shown, links)
+    }
+
+    fn new(shown: Shown, links: Links) -> Action {
+        let action = shown.action;
+        let time_forced = action.action_type() == ActionType::TimeForced;
+        Action {
+            audit: audit_of!(action),
+            id: action.id,
+            r#type: if action.is_canceling_or_canceled() { "cancel" } else { "update" },
+            status: action.status().name(),
+            active: action.is_active(),
+            force_type: action.action_type().name(),
+            force_time: action.forced_time.filter(|_| time_forced),
+            weight: action.weight,
+            last_status_code: action.last_action_status_code,
+            rollout: action.rollout,
+            rollout_name: shown.rollout_name,
+            external_ref: action.external_ref,
+            links,
+        }
+    }
+}
+
+/// The address of an action.
+pub fn href(base: &Base, controller_id: &str, id: i64) -> String {
+    format!("{}/actions/{id}", targets::href(base, controller_id))
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ActionStatusShown {
+    id: i64,
+    r#type: &'static str,
+    messages: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reported_at: Option<i64>,
+    timestamp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<i32>,
+}
+
+impl From<StatusShown> for ActionStatusShown {
+    fn from(shown: StatusShown) -> ActionStatusShown {
+        ActionStatusShown {
+            id: shown.status.id,
+            r#type: ActionStatus::from_code(shown.status.status).name(),
+            messages: shown.messages,
+            reported_at: shown.status.created_at,
+            timestamp: shown.status.target_occurred_at,
+            code: shown.status.code,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `/rest/v1/softwaremodules/{softwareModuleId}/artifacts`: the files of a module, up and down.
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderMap, Method},
+    response::Response,
+    routing::get,
+};
+use kettle_domain::artifacts::{self, Model, NewArtifact};
+use kettle_rest::{
+    Accept, AppState, Base, FileMeta, Links, Params, Path, Result, User, discard, file_response, multipart_file,
+    no_content,
+};
+use serde::Serialize;
+
+use crate::{
+    audit::{Audit, audit_of},
+    software_modules,
+};
+
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/rest/v1/softwaremodules/{softwareModuleId}/artifacts", get(list).post(upload))
+        .route("/rest/v1/softwaremodules/{softwareModuleId}/artifacts/{artifactId}", get(one).delete(delete))
+        .route("/rest/v1/softwaremodules/{softwareModuleId}/artifacts/{artifactId}/download", get(download))
+}
+
+async fn list(
+    User(ctx): User,
+    Accept(media): Accept,
+    base: Base,
+    Path(module): Path<i64>,
+    params: Params,
+) -> Result<Response> {
+    let full = params.text("representation").as_deref() == Some("full");
+    let found = artifacts::list(&ctx, module).await?.into_iter();
+    let show = |a| if full { Artifact::full(a, &base) } else { Artifact::compact(a, &base) };
+    Ok(media.ok(&found.map(show).collect::<Vec<_>>()))
+}
+
+async fn one(
+    User(ctx): User,
+    Accept(media): Accept,
+    base: Base,
+    Path((module, id)): Path<(i64, i64)>,
+) -> Result<Response> {
+    Ok(media.ok(&Artifact::full(artifacts::get(&ctx, module, id).await?, &base)))
+}
+
+async fn upload(
+    User(ctx): User,
+    Accept(media): Accept,
+    base: Base,
+    Path(module): Path<i64>,
+    params: Params,
+    request: Request,
+) -> Result<Response> {
+    let mut upload = multipart_file(request).await?;
+    let new = new_artifact(&params, upload.filename.take());
+    match artifacts::create(&ctx, module, new, &mut upload.content).await {
+        Ok(created) => Ok(media.created(&Artifact::full(created, &base))),
+        Err(error) => {
+            discard(Body::from_stream(upload.content));
+            Err(error.into())
+        }
+    }
+}
+
+async fn delete(User(ctx): User, Path((module, id)): Path<(i64, i64)>) -> Result<Response> {
+    artifacts::delete(&ctx, module, id).await?;
+    Ok(no_content())
+}
+
+async fn download(
+    User(ctx): User,
+    Path((module, id)): Path<(i64, i64)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let (artifact, file) = artifacts::download(&ctx, module, id).await?;
+    Ok(file_response(&method, &headers, file, &file_meta(artifact)).await)
+}
+
+/// The parameters outweigh what the form says of its file.
+fn new_artifact(params: &Params, filename: Option<String>) -> NewArtifact {
+    let text = |name: &str| params.text(name).map(String::from).filter(|v| !v.is_empty());
+    NewArtifact {
+        filename: text("filename").or(filename).unwrap_or_default(),
+        md5: text("md5sum"),
+        sha1: text("sha1sum"),
+        sha256: text("sha256sum"),
+    }
+}
+
+fn file_meta(artifact: Model) -> FileMeta {
+    FileMeta {
+        len: u64::try_from(artifact.file_size.unwrap_or(0)).unwrap_or(0),
+        sha1: artifact.sha1_hash,
+        last_modified_ms: artifact.created_at.unwrap_or(0),
+        filename: artifact.provided_file_name.unwrap_or_default(),
+    }
+}
+
+/// An artifact as clients see it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Artifact {
+    #[serde(flatten)]
+    audit: Audit,
+    hashes: Hashes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provided_filename: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<i64>,
+    id: i64,
+    #[serde(rename = "_links")]
+    links: Links,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Hashes {
+    sha1: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    md5: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+}
+
+impl Artifact {
+    /// As in a list: with the link to itself only.
+    fn compact(artifact: Model, base: &Base) -> Artifact {
+        let links = Links::this(href(base, &artifact));
+        Artifact::new(artifact, links)
+    }
+
+    fn full(artifact: Model, base: &Base) -> Artifact {
+        let this = href(base, &artifact);
+        let links = Links::this(this.as_str()).with("download", format!("{this}/download"));
+        Artifact::new(artifact, links)
+    }
+
+    fn new(artifact: Model, links: Links) -> Artifact {
+        Artifact {
+            audit: audit_of!(artifact),
+            hashes: Hashes { sha1: artifact.sha1_hash, md5: artifact.md5_hash, sha256: artifact.sha256_hash },
+            provided_filename: artifact.provided_file_name,
+            size: artifact.file_size,
+            id: artifact.id,
+            links,
+        }
+    }
+}
+
+fn href(base: &Base, artifact: &Model) -> String {
+    format!("{}/artifacts/{}", software_modules::href(base, artifact.software_module), artifact.id)
+}

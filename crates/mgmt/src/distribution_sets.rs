@@ -1,0 +1,286 @@
+//! `/rest/v1/distributionsets`: sets, their modules, metadata and statistics. Their targets are in `assignments.rs`.
+
+use axum::{
+    Router,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{delete as remove, get},
+};
+use kettle_domain::distribution_sets::{
+    self, Create, Full, Update, entity::metadata::Model, metadata, modules, statistics, statistics::Counts,
+};
+use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    assignments,
+    audit::{Audit, audit_of},
+    distribution_set_types::{self, IdBody},
+    metadata::{Metadata, MetadataUpdate, NewMetadata},
+    software_module_types::required,
+    software_modules::SoftwareModule,
+};
+
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/rest/v1/distributionsets", get(list).post(create))
+        .route("/rest/v1/distributionsets/{distributionSetId}", get(one).put(update).delete(delete))
+        .route("/rest/v1/distributionsets/{distributionSetId}/assignedSM", get(list_modules).post(add_modules))
+        .route("/rest/v1/distributionsets/{distributionSetId}/assignedSM/{softwareModuleId}", remove(remove_module))
+        .route("/rest/v1/distributionsets/{distributionSetId}/metadata", get(list_metadata).post(create_metadata))
+        .route(
+            "/rest/v1/distributionsets/{distributionSetId}/metadata/{key}",
+            get(one_metadata).put(put_metadata).delete(delete_metadata),
+        )
+        .route("/rest/v1/distributionsets/{distributionSetId}/statistics", get(all_statistics))
+        .route("/rest/v1/distributionsets/{distributionSetId}/statistics/actions", get(action_statistics))
+        .route("/rest/v1/distributionsets/{distributionSetId}/statistics/rollouts", get(rollout_statistics))
+        .route("/rest/v1/distributionsets/{distributionSetId}/statistics/autoassignments", get(auto_assign_statistics))
+        .merge(assignments::set_routes())
+}
+
+async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {
+    let page = distribution_sets::list(&ctx, &query.listing).await?;
+    Ok(media.ok(&Paged::from(page.map(|set| DistributionSet::compact(set, &base)))))
+}
+
+async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<i64>) -> Result<Response> {
+    Ok(media.ok(&DistributionSet::full(distribution_sets::get(&ctx, id).await?, &base)))
+}
+
+async fn create(User(ctx): User, Accept(media): Accept, base: Base, Body(new): Body<Vec<NewSet>>) -> Result<Response> {
+    let new = new.into_iter().map(NewSet::read).collect::<Result<_>>()?;
+    let created = distribution_sets::create(&ctx, new).await?;
+    Ok(media.created(&created.into_iter().map(|set| DistributionSet::compact(set, &base)).collect::<Vec<_>>()))
+}
+
+async fn update(
+    User(ctx): User,
+    Accept(media): Accept,
+    base: Base,
+    Path(id): Path<i64>,
+    Body(changes): Body<SetChanges>,
+) -> Result<Response> {
+    Ok(media.ok(&DistributionSet::full(distribution_sets::update(&ctx, id, changes.into()).await?, &base)))
+}
+
+async fn delete(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
+    distribution_sets::delete(&ctx, id).await?;
+    Ok(no_content())
+}
+
+async fn list_modules(
+    User(ctx): User,
+    Accept(media): Accept,
+    base: Base,
+    Path(id): Path<i64>,
+    query: ListQuery,
+) -> Result<Response> {
+    let page = modules::list(&ctx, id, &query.listing).await?;
+    Ok(media.ok(&Paged::from(page.map(|module| SoftwareModule::compact(module, &base)))))
+}
+
+async fn add_modules(User(ctx): User, Path(id): Path<i64>, Body(new): Body<Vec<IdBody>>) -> Result<Response> {
+    modules::add(&ctx, id, &IdBody::read_all(Some(new))?).await?;
+    Ok(no_content())
+}
+
+async fn remove_module(User(ctx): User, Path((id, module)): Path<(i64, i64)>) -> Result<Response> {
+    modules::remove(&ctx, id, module).await?;
+    Ok(no_content())
+}
+
+async fn list_metadata(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
+    let entries = metadata::list(&ctx, id).await?;
+    Ok(media.ok(&Paged::all(entries.into_iter().map(Metadata::from).collect())))
+}
+
+async fn one_metadata(
+    User(ctx): User,
+    Accept(media): Accept,
+    Path((id, key)): Path<(i64, String)>,
+) -> Result<Response> {
+    Ok(media.ok(&Metadata::from(metadata::get(&ctx, id, &key).await?)))
+}
+
+async fn create_metadata(User(ctx): User, Path(id): Path<i64>, Body(new): Body<Vec<NewMetadata>>) -> Result<Response> {
+    let entries = new.into_iter().map(NewMetadata::pair).collect::<kettle_domain::Result<_>>()?;
+    metadata::create(&ctx, id, entries).await?;
+    Ok(StatusCode::CREATED.into_response())
+}
+
+async fn put_metadata(
+    User(ctx): User,
+    Path((id, key)): Path<(i64, String)>,
+    Body(update): Body<MetadataUpdate>,
+) -> Result<Response> {
+    metadata::put(&ctx, id, &key, update.value).await?;
+    Ok(no_content())
+}
+
+async fn delete_metadata(User(ctx): User, Path((id, key)): Path<(i64, String)>) -> Result<Response> {
+    metadata::delete(&ctx, id, &key).await?;
+    Ok(no_content())
+}
+
+async fn all_statistics(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
+    let statistics = Statistics {
+        actions: Some(with_total(statistics::actions(&ctx, id).await?)),
+        rollouts: Some(with_total(statistics::rollouts(&ctx, id).await?)),
+        total_auto_assignments: Some(statistics::auto_assignments(&ctx, id).await?),
+    };
+    Ok(media.ok(&statistics))
+}
+
+async fn action_statistics(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
+    let actions = some_with_total(statistics::actions(&ctx, id).await?);
+    Ok(media.ok(&Statistics { actions, ..Statistics::default() }))
+}
+
+async fn rollout_statistics(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
+    let rollouts = some_with_total(statistics::rollouts(&ctx, id).await?);
+    Ok(media.ok(&Statistics { rollouts, ..Statistics::default() }))
+}
+
+async fn auto_assign_statistics(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
+    let total_auto_assignments = Some(statistics::auto_assignments(&ctx, id).await?).filter(|n| *n > 0);
+    Ok(media.ok(&Statistics { total_auto_assignments, ..Statistics::default() }))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NewSet {
+    name: Option<String>,
+    version: Option<String>,
+    r#type: Option<String>,
+    description: Option<String>,
+    required_migration_step: Option<bool>,
+    modules: Option<Vec<IdBody>>,
+}
+
+impl NewSet {
+    fn read(self) -> Result<Create> {
+        Ok(Create {
+            name: required("name", self.name)?,
+            version: required("version", self.version)?,
+            set_type: self.r#type,
+            description: self.description,
+            required_migration_step: self.required_migration_step.unwrap_or(false),
+            modules: IdBody::read_all(self.modules)?,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SetChanges {
+    name: Option<String>,
+    version: Option<String>,
+    description: Option<String>,
+    required_migration_step: Option<bool>,
+    locked: Option<bool>,
+}
+
+impl From<SetChanges> for Update {
+    fn from(changes: SetChanges) -> Update {
+        Update {
+            name: changes.name,
+            version: changes.version,
+            description: changes.description,
+            required_migration_step: changes.required_migration_step,
+            locked: changes.locked,
+        }
+    }
+}
+
+impl From<Model> for Metadata {
+    fn from(row: Model) -> Metadata {
+        Metadata { key: row.meta_key, value: row.meta_value }
+    }
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Statistics {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actions: Option<Counts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollouts: Option<Counts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_auto_assignments: Option<i64>,
+}
+
+fn with_total(mut counts: Counts) -> Counts {
+    counts.insert("total".into(), counts.values().sum());
+    counts
+}
+
+/// One kind of statistics on its own is left out where there is nothing to count.
+fn some_with_total(counts: Counts) -> Option<Counts> {
+    (!counts.is_empty()).then(|| with_total(counts))
+}
+
+/// A set as clients see it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DistributionSet {
+    #[serde(flatten)]
+    audit: Audit,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    version: String,
+    modules: Vec<SoftwareModule>,
+    required_migration_step: bool,
+    r#type: String,
+    type_name: String,
+    complete: bool,
+    locked: bool,
+    deleted: bool,
+    valid: bool,
+    id: i64,
+    #[serde(rename = "_links")]
+    links: Links,
+}
+
+impl DistributionSet {
+    /// As in a list: with the link to itself only.
+    pub fn compact(full: Full, base: &Base) -> DistributionSet {
+        let links = Links::this(href(base, full.set.id));
+        DistributionSet::new(full, links, base)
+    }
+
+    /// As on its own: with the links to all that belongs to it.
+    pub fn full(full: Full, base: &Base) -> DistributionSet {
+        let this = href(base, full.set.id);
+        let links = Links::this(this.as_str())
+            .with("modules", format!("{this}/assignedSM?offset=0&limit=50"))
+            .with("type", distribution_set_types::href(base, full.set.ds_type))
+            .with("metadata", format!("{this}/metadata"));
+        DistributionSet::new(full, links, base)
+    }
+
+    fn new(full: Full, links: Links, base: &Base) -> DistributionSet {
+        let Full { set, type_key, type_name, modules, complete } = full;
+        DistributionSet {
+            audit: audit_of!(set),
+            name: set.name,
+            description: set.description,
+            version: set.version,
+            modules: modules.into_iter().map(|module| SoftwareModule::compact(module, base)).collect(),
+            required_migration_step: set.required_migration_step.unwrap_or(false),
+            r#type: type_key,
+            type_name,
+            complete,
+            locked: set.locked,
+            deleted: set.deleted.unwrap_or(false),
+            valid: set.valid.unwrap_or(true),
+            id: set.id,
+            links,
+        }
+    }
+}
+
+pub fn href(base: &Base, id: i64) -> String {
+    base.href(&format!("/rest/v1/distributionsets/{id}"))
+}

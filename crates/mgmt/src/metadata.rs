@@ -1,0 +1,30 @@
+//! Metadata of targets and distribution sets on the wire.
+
+use kettle_domain::{Error, Kind, Result};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Metadata {
+    pub key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct NewMetadata {
+    pub key: Option<String>,
+    pub value: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct MetadataUpdate {
+    pub value: Option<String>,
+}
+
+impl NewMetadata {
+    /// Key and value; a key must be there.
+    pub fn pair(self) -> Result<(String, Option<String>)> {
+        let key = self.key.ok_or_else(|| Error::new(Kind::ConstraintViolation, "key must not be null."))?;
+        Ok((key, self.value))
+    }
+}
