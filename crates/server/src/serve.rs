@@ -1,0 +1,177 @@
+//! `kettle serve` and `kettle migrate`: from a configuration to a running node, and back down.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use kettle_cluster::{Clock, Events, Job, Jobs};
+use kettle_db::{Db, migrate};
+use kettle_domain::{Services, artifacts, targets, totals};
+use kettle_rest::{AppState, HttpSettings};
+use sea_orm::ConnectionTrait;
+use tokio::net::TcpListener;
+
+use crate::{
+    config::{Config, Loaded},
+    lifecycle::{self, Readiness, Timeouts},
+    log, ui, wiring,
+};
+
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+const FOLD_TOTALS_EVERY: Duration = Duration::from_secs(10);
+
+/// Runs the server until it is told to stop.
+pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
+    let Loaded { config, warnings, .. } = loaded;
+    log::start(&config.log)?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    refuse_open_default_user(&config)?;
+
+    let users = wiring::users(&config)?;
+    let db = connect(&config).await?;
+    let done = migrate::run(&db).await?;
+    for migration in &done.applied {
+        tracing::info!(migration.version, migration.name, "applied a migration");
+    }
+    totals::rebuild(&db).await.context("correcting the kept totals")?;
+    let node = uuid::Uuid::new_v4().to_string();
+    let storage = artifacts::Storage::open(config.artifacts.clone())
+        .with_context(|| format!("opening the artifact folder {}", config.artifacts.display()))?;
+    let (events, clock) = (Events::new(node), Clock::system());
+    let services = Services::new(db.clone(), events.clone(), clock.clone(), wiring::settings(&config), storage);
+    artifacts::sweep(&services).await.context("sweeping the artifact folder")?;
+    let following = events.follow(&db);
+    let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
+    let jobs = Jobs::start(&db, &events, &clock, vec![fold]);
+    let flushing = tokio::spawn(flush_last_seen(services.clone()));
+
+    let listener = TcpListener::bind(config.server.listen())
+        .await
+        .with_context(|| format!("listening on {}", config.server.listen()))?;
+    let readiness = Readiness::new();
+    let router = router(&config, &services, users, readiness.clone());
+    tracing::info!(
+        address = %listener.local_addr()?,
+        database = ?db.engine(),
+        node = events.node(),
+        "Kettle {} is ready",
+        env!("CARGO_PKG_VERSION")
+    );
+    let timeouts = Timeouts { header: config.server.header_timeout, grace: config.server.shutdown_grace };
+    lifecycle::serve(listener, router, readiness, timeouts).await?;
+
+    jobs.stop().await;
+    flushing.abort();
+    if let Err(error) = targets::flush_last_seen(&services).await {
+        tracing::warn!(%error, "the last polls' times could not be written");
+    }
+    if let Some(following) = following {
+        following.abort();
+    }
+    db.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Applies what is missing in the database, or prints it.
+pub async fn migrate(config: &Config, dry_run: bool) -> anyhow::Result<()> {
+    let db = connect(config).await?;
+    let outcome = if dry_run { migrate::plan(&db).await? } else { migrate::run(&db).await? };
+    match &outcome.found {
+        migrate::Found::Empty => println!("The database is empty."),
+        migrate::Found::Hawkbit(Some(version)) => println!("The database is hawkBit's, schema {version}."),
+        migrate::Found::Hawkbit(None) => println!("The database has hawkBit's tables, without their history."),
+        migrate::Found::Kettle(version) => println!("The database is Kettle's, schema {version}."),
+    }
+    let verb = if dry_run { "Would apply" } else { "Applied" };
+    for migration in &outcome.applied {
+        println!("{verb} {:04} {}", migration.version, migration.name);
+        if dry_run {
+            println!("{}", migration.sql(db.engine()));
+        }
+    }
+    if outcome.applied.is_empty() {
+        println!("Nothing to apply.");
+    }
+    db.close().await;
+    Ok(())
+}
+
+fn refuse_open_default_user(config: &Config) -> anyhow::Result<()> {
+    if config.server.bind.is_loopback() || !config.default_admin_in_use() {
+        return Ok(());
+    }
+    bail!(
+        "refusing to listen on {} with the default password of the user admin. Set a password, for example \
+         hawkbit.security.user.admin.password={{noop}}… in kettle.toml or HAWKBIT_SECURITY_USER_ADMIN_PASSWORD in the \
+         environment, or configure other users",
+        config.server.bind
+    )
+}
+
+async fn connect(config: &Config) -> anyhow::Result<Db> {
+    let settings = kettle_db::Settings {
+        url: config.database.connection_url().expose().to_owned(),
+        max_connections: config.database.max_connections,
+        acquire_timeout: config.database.acquire_timeout,
+    };
+    Db::connect(&settings).await.with_context(|| format!("opening the database {}", config.database.url))
+}
+
+fn router(
+    config: &Config,
+    services: &Arc<Services>,
+    users: kettle_domain::access::Users,
+    readiness: Readiness,
+) -> Router {
+    let http = HttpSettings {
+        public_url: config.server.public_url.clone(),
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        basic_realm: config.server.basic_realm.clone(),
+        max_body: config.server.max_body_bytes,
+        remote_ip_header: config.clients.remote_ip_header.clone(),
+        track_remote_ip: config.clients.track_remote_ip,
+        controller_id_header: config.ddi.controller_id_header.clone(),
+        authority_header: config.ddi.authority_header.clone(),
+        ddi_trusted_ips: config.ddi.trusted_ips.clone(),
+    };
+    let state = AppState { services: services.clone(), users: Arc::new(users), http: Arc::new(http) };
+    let health = Router::new()
+        .route("/health/live", get(async || "live\n"))
+        .route("/health/ready", get(ready).with_state((services.clone(), readiness)));
+    let apis = kettle_mgmt::routes().merge(kettle_ddi::routes());
+    kettle_rest::finish(apis.merge(ui::routes()).merge(health), state, request_log(config))
+}
+
+fn request_log(config: &Config) -> kettle_rest::RequestLog {
+    match config.log.requests {
+        crate::config::RequestLog::Off => kettle_rest::RequestLog::Off,
+        crate::config::RequestLog::Errors => kettle_rest::RequestLog::Errors,
+        crate::config::RequestLog::Management => kettle_rest::RequestLog::Management,
+        crate::config::RequestLog::All => kettle_rest::RequestLog::All,
+    }
+}
+
+/// Ready while the node wants requests and its database answers.
+async fn ready(State((services, readiness)): State<(Arc<Services>, Readiness)>) -> (StatusCode, &'static str) {
+    if !readiness.wanted() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
+    let probe = services.db.read().execute_unprepared("SELECT 1");
+    match tokio::time::timeout(READY_TIMEOUT, probe).await {
+        Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+    }
+}
+
+async fn flush_last_seen(services: Arc<Services>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(services.settings.poll_persistence_flush) => {}
+            () = services.last_seen.filled() => {}
+        }
+        if let Err(error) = targets::flush_last_seen(&services).await {
+            tracing::warn!(cause = ?error.cause, "the times of the last polls could not be written; they are tried again");
+        }
+    }
+}

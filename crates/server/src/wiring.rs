@@ -1,0 +1,64 @@
+//! The configuration in the terms of the crates it configures.
+
+use anyhow::Context;
+use kettle_domain::{
+    access::{User, Users},
+    settings::{Quotas, Settings, TenantDefaults},
+};
+
+use crate::config::Config;
+
+/// The tenant of a user whose configuration names none is no tenant: such a user can log in nowhere. The stock
+/// user has `DEFAULT`.
+pub fn users(config: &Config) -> anyhow::Result<Users> {
+    let users = config.users.iter().map(|user| User {
+        name: user.name.clone(),
+        password: user.password.expose().to_owned(),
+        authorities: user.roles.iter().map(|role| format!("ROLE_{role}")).chain(user.permissions.clone()).collect(),
+        tenant: user.tenant.clone(),
+    });
+    Users::new(users).map_err(anyhow::Error::msg).context("hawkbit.security.user")
+}
+
+pub fn settings(config: &Config) -> Settings {
+    let (quotas, authentication) = (&config.quotas, &config.ddi.authentication);
+    Settings {
+        quotas: Quotas {
+            status_entries_per_action: quotas.max_status_entries_per_action,
+            attributes_per_target: quotas.max_attribute_entries_per_target,
+            messages_per_action_status: quotas.max_messages_per_action_status,
+            metadata_per_software_module: quotas.max_meta_data_entries_per_software_module,
+            metadata_per_distribution_set: quotas.max_meta_data_entries_per_distribution_set,
+            metadata_per_target: quotas.max_meta_data_entries_per_target,
+            software_modules_per_distribution_set: quotas.max_software_modules_per_distribution_set,
+            software_module_types_per_distribution_set_type: quotas.max_software_module_types_per_distribution_set_type,
+            artifacts_per_software_module: quotas.max_artifacts_per_software_module,
+            actions_per_target: quotas.max_actions_per_target,
+            assignments_per_request: quotas.max_target_distribution_set_assignments_per_manual_assignment,
+            artifact_size: quotas.max_artifact_size,
+            artifact_storage: quotas.max_artifact_storage,
+        },
+        tenant_defaults: TenantDefaults {
+            polling_time: config.controller.polling_time.clone(),
+            polling_overdue_time: config.controller.polling_overdue_time.clone(),
+            maintenance_window_poll_count: config.controller.maintenance_window_poll_count,
+            header_enabled: authentication.header_enabled,
+            header_authority: authentication.header_authority.clone(),
+            targettoken_enabled: authentication.targettoken_enabled,
+            gatewaytoken_enabled: authentication.gatewaytoken_enabled,
+            gatewaytoken_key: authentication.gatewaytoken_key.expose().to_owned(),
+        },
+        max_polling_time: config.controller.max_polling_time,
+        min_polling_time: config.controller.min_polling_time,
+        action_weight_if_absent: config.repository.action_weight_if_absent,
+        implicit_tenant_create_allowed: config.repository.implicit_tenant_create_allowed,
+        reject_action_status_for_closed_action: config.repository.reject_action_status_for_closed_action,
+        skip_implicit_lock_for_tags: config.repository.skip_implicit_lock_for_tags.clone(),
+        poll_persistence_queue: config.repository.poll_persistence_queue_size,
+        poll_persistence_flush: config.repository.poll_persistence_flush_time,
+        eager_poll_persistence: config.repository.eager_poll_persistence,
+        track_remote_ip: config.clients.track_remote_ip,
+        cache_ttl: config.cache.ttl,
+        cached_targets: config.cache.targets,
+    }
+}
