@@ -1,0 +1,113 @@
+//! A private PostgreSQL: made with initdb in the scratch folder, on a free port of 127.0.0.1, with the settings that
+//! initdb leaves (durable: fsync and synchronous_commit on), gone with its guard.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::time::sleep;
+
+use crate::load::now;
+use crate::process::{Process, StopSignal, complete, free_port};
+
+/// The version that the project's numbers are stated for.
+const PREFERRED: u32 = 15;
+const START_WITHIN: Duration = Duration::from_secs(30);
+
+pub struct Postgres {
+    _process: Process,
+    port: u16,
+    /// What it is and how it is set, for the report.
+    pub description: String,
+}
+
+impl Postgres {
+    pub async fn start(bin: Option<&Path>, scratch: &Path) -> Result<Self> {
+        let bin = bin.map_or_else(installed, |bin| Ok(bin.to_owned()))?;
+        let owner = owner()?;
+        let folder = scratch.join("postgres");
+        fs::create_dir(&folder)?;
+        if let Some((user, group)) = owner {
+            chown(&folder, Some(user), Some(group))?;
+        }
+        let data = folder.join("data");
+        let program = |name: &str| {
+            let mut command = Command::new(bin.join(name));
+            command.current_dir(&folder);
+            if let Some((user, group)) = owner {
+                command.uid(user).gid(group);
+            }
+            command
+        };
+
+        let initdb = ["--username=postgres", "--auth=trust", "--locale=C.UTF-8", "--encoding=UTF8"];
+        complete(program("initdb").arg("--pgdata").arg(&data).args(initdb))?;
+        let version = complete(program("postgres").arg("--version"))?;
+        let port = free_port()?;
+        let mut postgres = program("postgres");
+        postgres.arg("-D").arg(&data).arg("-p").arg(port.to_string());
+        let sockets = format!("unix_socket_directories={}", folder.display());
+        for setting in ["listen_addresses=127.0.0.1", &sockets, "fsync=on", "synchronous_commit=on"] {
+            postgres.arg("-c").arg(setting);
+        }
+        // SIGINT is PostgreSQL's fast shutdown: it doesn't wait for clients.
+        let mut process = Process::start("postgres", &mut postgres, scratch, StopSignal::Interrupt)?;
+
+        let started = now();
+        loop {
+            process.check_running()?;
+            let mut createdb = program("createdb");
+            createdb.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &port.to_string(), "kettle"]);
+            match complete(&mut createdb) {
+                Ok(_) => break,
+                Err(error) if started.elapsed() > START_WITHIN => {
+                    return Err(error.context(format!("PostgreSQL wasn't ready within {START_WITHIN:?}")));
+                }
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            }
+        }
+        let description =
+            format!("{version}, fsync on, synchronous_commit on, locale C.UTF-8, all else as initdb leaves it");
+        Ok(Self { _process: process, port, description })
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/kettle", self.port)
+    }
+}
+
+/// The preferred version among those that Debian's packages installed, or else the newest.
+fn installed() -> Result<PathBuf> {
+    let root = Path::new("/usr/lib/postgresql");
+    let mut versions: Vec<u32> = Vec::new();
+    for entry in root.read_dir().with_context(|| format!("looking for PostgreSQL in {}", root.display()))? {
+        let entry = entry?;
+        if let Some(version) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+            && entry.path().join("bin/initdb").exists()
+        {
+            versions.push(version);
+        }
+    }
+    match versions.iter().max_by_key(|version| (**version == PREFERRED, **version)) {
+        Some(version) => Ok(root.join(version.to_string()).join("bin")),
+        None => bail!("no PostgreSQL server in {}; name its folder with --postgres-bin", root.display()),
+    }
+}
+
+/// The user and group to run as: PostgreSQL refuses to run as root, so root becomes the user `postgres`.
+fn owner() -> Result<Option<(u32, u32)>> {
+    if fs::metadata("/proc/self")?.uid() != 0 {
+        return Ok(None);
+    }
+    let users = fs::read_to_string("/etc/passwd")?;
+    let fields = users.lines().find_map(|line| line.strip_prefix("postgres:"));
+    let mut fields = fields.context("running as root needs a user `postgres` to run PostgreSQL")?.split(':').skip(1);
+    match (fields.next(), fields.next()) {
+        (Some(user), Some(group)) => Ok(Some((user.parse()?, group.parse()?))),
+        _ => bail!("/etc/passwd has no ids for the user `postgres`"),
+    }
+}

@@ -1,0 +1,500 @@
+//! The phases, in the order that keeps them honest: idle memory first, polls and lists on exactly the wanted number of
+//! targets, the artifact, and creating further targets last. Each phase checks one answer in full before it measures.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::artifact::{self, Pattern};
+use crate::connection::Connection;
+use crate::load::{self, Load, Outcome, now};
+use crate::postgres::Postgres;
+use crate::process::{Process, Scratch, StopSignal, free_port};
+use crate::report::{Report, Row, Wanted, number};
+use crate::{Database, Options, Phase};
+
+/// What devices send in `Authorization`; the bare handler accepts nothing else.
+pub const GATEWAY_AUTHORIZATION: &str = "GatewayToken bench";
+/// admin:admin, the user of a fresh server.
+const MANAGEMENT_AUTHORIZATION: &str = "Basic YWRtaW46YWRtaW4=";
+
+const TARGETS_PER_CREATE: u64 = 500;
+const CREATE_CONNECTIONS: u64 = 4;
+const TARGETS_PER_PAGE: u64 = 50;
+const START_WITHIN: Duration = Duration::from_secs(30);
+const SETUP_ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Runs the phases that are asked for and reports as it goes, so that a failure leaves what was measured before.
+pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
+    // Dropped in reverse order: processes stop before the folder they write to goes.
+    let scratch = Scratch::create()?;
+    let bare = match options.wants(Phase::Bare) || options.wants(Phase::Poll) {
+        true => Some(Server::bare(scratch.path()).await?),
+        false => None,
+    };
+    report.setup(
+        "load",
+        format!("{} connections, one request under way on each, {} s a round", options.connections, options.seconds),
+    );
+    if !options.wants_kettle() {
+        return match bare {
+            Some(bare) => limit(options, report, &bare).await,
+            None => Ok(()),
+        };
+    }
+
+    progress("starting the database and Kettle");
+    let postgres = match options.database {
+        Database::Postgres => Some(Postgres::start(options.postgres_bin.as_deref(), scratch.path()).await?),
+        Database::Sqlite => None,
+    };
+    report.setup("database", postgres.as_ref().map_or("SQLite", |postgres| &postgres.description));
+    let started = now();
+    let kettle = Server::kettle(&options.kettle, postgres.as_ref(), scratch.path()).await?;
+    report.row(info("start_ms", "from start to ready", started.elapsed().as_millis() as f64, "ms"));
+
+    let outcome = phases(options, report, bare.as_ref(), &kettle).await;
+    if outcome.is_err() {
+        eprintln!("The end of Kettle's log:\n{}", kettle.process.log_tail());
+    }
+    outcome
+}
+
+async fn phases(options: &Options, report: &mut Report, bare: Option<&Server>, kettle: &Server) -> Result<()> {
+    sleep(Duration::from_secs(2)).await;
+    memory_row(
+        report,
+        "memory_idle",
+        "resident memory, idle",
+        kettle.process.resident()?,
+        Wanted::Under(60.0),
+        "520 MB",
+    );
+
+    let watch = kettle.process.sample_resident();
+    if options.wants(Phase::Poll) || options.wants(Phase::List) {
+        progress("creating the targets to work on");
+        let requests = options.targets.div_ceil(TARGETS_PER_CREATE);
+        let connections = CREATE_CONNECTIONS;
+        let load = Load { address: kettle.address, connections, requests, time: Duration::ZERO };
+        create_targets(load, "dev", options.targets).await?;
+        ensure_total(kettle, options.targets).await?;
+    }
+    if let Some(bare) = bare
+        && options.wants(Phase::Poll)
+    {
+        poll(options, report, bare, kettle).await?;
+    }
+    if options.wants(Phase::List) {
+        list(options, report, kettle).await?;
+    }
+    if options.wants(Phase::Artifact) {
+        artifact(options, report, kettle).await?;
+    }
+    if options.wants(Phase::Create) {
+        create(options, report, kettle).await?;
+    }
+    sleep(Duration::from_secs(1)).await;
+    let after = kettle.process.resident()?;
+    memory_row(report, "memory_after", "resident memory, after the load", after, Wanted::Under(100.0), "660 MB");
+    report.row(info("memory_max", "resident memory, largest seen under load", megabytes(watch.peak()), "MB"));
+    report.row(info("memory_peak", "resident memory, peak (VmHWM)", megabytes(kettle.process.resident_peak()?), "MB"));
+    Ok(())
+}
+
+/// Only the bare handler.
+async fn limit(options: &Options, report: &mut Report, bare: &Server) -> Result<()> {
+    let mut rounds = Vec::new();
+    for round in 1..=options.rounds {
+        rounds.push(poll_round(options, bare, &format!("bare handler, round {round}")).await?);
+    }
+    report.row(poll_row("bare", "polls, bare axum handler", rounds, ""));
+    Ok(())
+}
+
+async fn poll(options: &Options, report: &mut Report, bare: &Server, kettle: &Server) -> Result<()> {
+    configure(kettle, "authentication.gatewaytoken.key", json!("bench")).await?;
+    configure(kettle, "authentication.gatewaytoken.enabled", json!(true)).await?;
+    check_poll(kettle, options.targets - 1).await?;
+    check_poll(bare, options.targets - 1).await?;
+    progress("polling every target once");
+    poll_load(options, kettle, options.targets, Duration::ZERO).await?;
+
+    // The machine's speed varies from one second to the next: only neighbours are compared.
+    let (mut limits, mut rounds, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 1..=options.rounds {
+        let limit = poll_round(options, bare, &format!("bare handler, round {round}")).await?;
+        let measured = poll_round(options, kettle, &format!("polls, round {round}")).await?;
+        shares.push(100.0 * measured.outcome.per_second() / limit.outcome.per_second());
+        limits.push(limit);
+        rounds.push(measured);
+    }
+    report.row(poll_row("bare", "polls, bare axum handler", limits, ""));
+    report.row(poll_row("poll", "polls, Kettle", rounds, "221/s (bare: 66,000/s)"));
+    let (least, most) = bounds(&shares);
+    report.row(Row {
+        key: "poll_share",
+        what: "polls, Kettle's share of the bare handler's".to_owned(),
+        value: median(shares),
+        unit: "%",
+        wanted: Some(Wanted::AtLeast(40.0)),
+        peer: "0.3 %",
+        note: format!("median of {} pairs, {} to {} %", options.rounds, number(least), number(most)),
+    });
+    Ok(())
+}
+
+struct PollRound {
+    outcome: Outcome,
+    /// CPU time of the server per poll, in microseconds; without its database's.
+    cpu: f64,
+}
+
+async fn poll_round(options: &Options, server: &Server, what: &str) -> Result<PollRound> {
+    progress(what);
+    let before = server.process.cpu_time()?;
+    let outcome = poll_load(options, server, 0, Duration::from_secs(options.seconds)).await?;
+    let cpu = server.process.cpu_time()?.saturating_sub(before);
+    let cpu = cpu.as_secs_f64() * 1e6 / outcome.requests as f64;
+    progress(&format!("  {}/s, {} µs of CPU each", number(outcome.per_second()), number(cpu)));
+    Ok(PollRound { outcome, cpu })
+}
+
+async fn poll_load(options: &Options, server: &Server, requests: u64, time: Duration) -> Result<Outcome> {
+    let load = Load { address: server.address, connections: options.connections, requests, time };
+    let targets = options.targets;
+    load::run(load, move |number, request| poll_request(request, number % targets)).await
+}
+
+fn poll_row(key: &'static str, what: &str, rounds: Vec<PollRound>, peer: &'static str) -> Row {
+    let value = median(rounds.iter().map(|round| round.outcome.per_second()).collect());
+    let of = |number: fn(&PollRound) -> f64| median(rounds.iter().map(number).collect());
+    let p50 = of(|round| millis(&round.outcome, 0.5));
+    let p99 = of(|round| millis(&round.outcome, 0.99));
+    let size = of(|round| round.outcome.body_bytes as f64 / round.outcome.requests as f64);
+    let cpu = of(|round| round.cpu);
+    let note = format!("p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs CPU each, {size:.0} B body");
+    Row { key, what: what.to_owned(), value, unit: "/s", wanted: None, peer, note }
+}
+
+fn poll_request(request: &mut Vec<u8>, target: u64) {
+    let name = target_name("dev", target);
+    for part in ["GET /DEFAULT/controller/v1/", &name, " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: "] {
+        request.extend_from_slice(part.as_bytes());
+    }
+    request.extend_from_slice(GATEWAY_AUTHORIZATION.as_bytes());
+    request.extend_from_slice(b"\r\nAccept: application/json\r\n\r\n");
+}
+
+async fn check_poll(server: &Server, target: u64) -> Result<()> {
+    let mut request = Vec::new();
+    poll_request(&mut request, target);
+    let answer = exchange(server, &request).await.context("a first poll")?;
+    let sleep = answer.pointer("/config/polling/sleep");
+    ensure!(sleep.is_some_and(Value::is_string), "a poll was answered without a polling time: {answer}");
+    Ok(())
+}
+
+async fn list(options: &Options, report: &mut Report, kettle: &Server) -> Result<()> {
+    progress("listing targets");
+    let targets = options.targets;
+    ensure_total(kettle, targets).await?;
+    let time = Duration::from_secs(options.seconds);
+    let load = Load { address: kettle.address, connections: options.connections, requests: 0, time };
+    let outcome = load::run(load, move |number, request| list_request(request, number, targets)).await?;
+    report.row(Row {
+        key: "list",
+        what: format!("lists of {TARGETS_PER_PAGE} targets with total"),
+        value: outcome.per_second(),
+        unit: "/s",
+        wanted: Some(Wanted::AtLeast(1_500.0)),
+        peer: "32/s",
+        note: format!("{}, random offset and sort", latencies(&outcome)),
+    });
+    Ok(())
+}
+
+fn list_request(request: &mut Vec<u8>, number: u64, targets: u64) {
+    let random = scatter(number);
+    let offset = random % (targets - TARGETS_PER_PAGE + 1);
+    let sort = match (random >> 40) % 5 {
+        0 => "",
+        1 => "&sort=name:ASC",
+        2 => "&sort=name:DESC",
+        3 => "&sort=controllerId:ASC",
+        _ => "&sort=createdAt:DESC",
+    };
+    let path = format!("/rest/v1/targets?limit={TARGETS_PER_PAGE}&offset={offset}{sort}");
+    management_request(request, "GET", &path, None);
+}
+
+async fn ensure_total(kettle: &Server, targets: u64) -> Result<()> {
+    let mut request = Vec::new();
+    management_request(&mut request, "GET", &format!("/rest/v1/targets?limit={TARGETS_PER_PAGE}"), None);
+    let page = exchange(kettle, &request).await.context("a first list")?;
+    let total = page.get("total").and_then(Value::as_u64);
+    ensure!(total == Some(targets), "the list's total is {total:?}, not {targets}");
+    let found = page.get("content").and_then(Value::as_array).map(Vec::len);
+    ensure!(found == Some(TARGETS_PER_PAGE as usize), "the list holds {found:?} targets, not {TARGETS_PER_PAGE}");
+    Ok(())
+}
+
+async fn artifact(options: &Options, report: &mut Report, kettle: &Server) -> Result<()> {
+    let size = options.artifact_mib << 20;
+    let modules = json!([{ "name": "bench", "version": "1", "type": "os" }]);
+    let modules = send_json(kettle, "POST", "/rest/v1/softwaremodules", &modules).await?;
+    let module = modules.pointer("/0/id").and_then(Value::as_u64).context("the software module has no id")?;
+    let pattern = Pattern::new();
+
+    progress("uploading the artifact");
+    let watch = kettle.process.sample_resident();
+    let (id, elapsed) = artifact::upload(kettle.address, module, &pattern, size).await?;
+    let what = format!("upload of {} MiB", options.artifact_mib);
+    report.row(info("upload", &what, megabytes(size) / elapsed.as_secs_f64(), "MB/s"));
+    memory_row(
+        report,
+        "memory_upload",
+        "resident memory, largest while uploading",
+        watch.peak(),
+        Wanted::Under(100.0),
+        "",
+    );
+
+    progress("downloading the artifact");
+    let watch = kettle.process.sample_resident();
+    let elapsed = artifact::download(kettle.address, module, id, &pattern, size).await?;
+    let what = format!("download of {} MiB", options.artifact_mib);
+    report.row(info("download", &what, megabytes(size) / elapsed.as_secs_f64(), "MB/s"));
+    memory_row(
+        report,
+        "memory_download",
+        "resident memory, largest while downloading",
+        watch.peak(),
+        Wanted::Under(100.0),
+        "",
+    );
+    Ok(())
+}
+
+async fn create(options: &Options, report: &mut Report, kettle: &Server) -> Result<()> {
+    progress("creating further targets");
+    let requests = options.targets.div_ceil(TARGETS_PER_CREATE);
+    let time = Duration::from_secs(options.seconds);
+    let load = Load { address: kettle.address, connections: CREATE_CONNECTIONS, requests, time };
+    let outcome = create_targets(load, "new", u64::MAX).await?;
+    let created = outcome.requests * TARGETS_PER_CREATE;
+    report.row(Row {
+        key: "create",
+        what: format!("creates of {TARGETS_PER_CREATE} targets"),
+        value: created as f64 / outcome.elapsed.as_secs_f64(),
+        unit: "targets/s",
+        wanted: Some(Wanted::AtLeast(20_000.0)),
+        peer: "1,000 to 2,000/s",
+        note: format!(
+            "{} created on {CREATE_CONNECTIONS} connections, {}",
+            number(created as f64),
+            latencies(&outcome)
+        ),
+    });
+    Ok(())
+}
+
+/// Creates targets in full batches; the last one ends before target number `end`.
+async fn create_targets(load: Load, prefix: &'static str, end: u64) -> Result<Outcome> {
+    load::run(load, move |number, request| {
+        let first = number * TARGETS_PER_CREATE;
+        let mut body = String::with_capacity(64 * TARGETS_PER_CREATE as usize);
+        for target in first..end.min(first + TARGETS_PER_CREATE) {
+            let name = target_name(prefix, target);
+            for part in [
+                if body.is_empty() { "[" } else { "," },
+                r#"{"controllerId":""#,
+                &name,
+                r#"","name":""#,
+                &name,
+                r#""}"#,
+            ] {
+                body.push_str(part);
+            }
+        }
+        body.push(']');
+        management_request(request, "POST", "/rest/v1/targets", Some(("application/json", body.len() as u64)));
+        request.extend_from_slice(body.as_bytes());
+    })
+    .await
+}
+
+fn target_name(prefix: &str, target: u64) -> String {
+    format!("{prefix}-{target:05}")
+}
+
+/// Appends the head of a request to the Management API; `body` is its content type and length.
+pub fn management_request(request: &mut Vec<u8>, method: &str, path: &str, body: Option<(&str, u64)>) {
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {MANAGEMENT_AUTHORIZATION}\r\nAccept: application/json\r\n"
+    );
+    if let Some((content_type, length)) = body {
+        head.push_str(&format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n"));
+    }
+    head.push_str("\r\n");
+    request.extend_from_slice(head.as_bytes());
+}
+
+async fn configure(kettle: &Server, key: &str, value: Value) -> Result<()> {
+    let path = format!("/rest/v1/system/configs/{key}");
+    send_json(kettle, "PUT", &path, &json!({ "value": value })).await?;
+    Ok(())
+}
+
+async fn send_json(kettle: &Server, method: &str, path: &str, body: &Value) -> Result<Value> {
+    let body = body.to_string();
+    let mut request = Vec::new();
+    management_request(&mut request, method, path, Some(("application/json", body.len() as u64)));
+    request.extend_from_slice(body.as_bytes());
+    exchange(kettle, &request).await.with_context(|| format!("{method} {path}"))
+}
+
+/// One request outside of any measurement; `null` for an answer without a body.
+async fn exchange(server: &Server, request: &[u8]) -> Result<Value> {
+    let mut connection = Connection::connect(server.address).await?;
+    let answer = timeout(SETUP_ANSWER_WITHIN, connection.send(request)).await.context("no answer")??;
+    match answer.success()? {
+        [] => Ok(Value::Null),
+        body => serde_json::from_slice(body).context("the answer isn't JSON"),
+    }
+}
+
+/// A server under measurement.
+struct Server {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Server {
+    async fn kettle(program: &Path, postgres: Option<&Postgres>, scratch: &Path) -> Result<Self> {
+        let program =
+            program.canonicalize().with_context(|| format!("{} isn't there; build it first", program.display()))?;
+        let folder = scratch.join("kettle");
+        std::fs::create_dir(&folder)?;
+        let data = folder.join("data");
+        let database = match postgres {
+            Some(postgres) => postgres.url(),
+            None => format!("sqlite:{}", data.join("kettle.db").display()),
+        };
+        let port = free_port()?;
+        let mut command = Command::new(program);
+        // In a folder of its own, so that no `kettle.toml` lying about takes part.
+        command.current_dir(&folder).args(["serve", "--port", &port.to_string(), "--database", &database]);
+        command.arg("--data").arg(&data);
+        let process = Process::start("kettle", &mut command, scratch, StopSignal::Terminate)?;
+        Self { process, address: (Ipv4Addr::LOCALHOST, port).into() }
+            .ready("GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            .await
+    }
+
+    async fn bare(scratch: &Path) -> Result<Self> {
+        let port = free_port()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bare", "--port", &port.to_string()]);
+        let process = Process::start("bare", &mut command, scratch, StopSignal::Terminate)?;
+        let mut request = Vec::new();
+        poll_request(&mut request, 1);
+        let request = String::from_utf8(request)?;
+        Self { process, address: (Ipv4Addr::LOCALHOST, port).into() }.ready(&request).await
+    }
+
+    /// Waits until the request is answered with success.
+    async fn ready(mut self, request: &str) -> Result<Self> {
+        let started = now();
+        let mut last = String::from("nothing was tried");
+        while started.elapsed() < START_WITHIN {
+            self.process.check_running()?;
+            let attempt = async {
+                let mut connection = Connection::connect(self.address).await?;
+                connection.send(request.as_bytes()).await?.success().map(|_| ())
+            };
+            match timeout(Duration::from_secs(5), attempt).await {
+                Ok(Ok(())) => return Ok(self),
+                Ok(Err(error)) => last = format!("{error:#}"),
+                Err(_) => last = "no answer".to_owned(),
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        bail!("not ready within {START_WITHIN:?} ({last}):\n{}", self.process.log_tail())
+    }
+}
+
+fn info(key: &'static str, what: &str, value: f64, unit: &'static str) -> Row {
+    Row { key, what: what.to_owned(), value, unit, wanted: None, peer: "", note: String::new() }
+}
+
+fn memory_row(report: &mut Report, key: &'static str, what: &str, bytes: u64, wanted: Wanted, peer: &'static str) {
+    report.row(Row { wanted: Some(wanted), peer, ..info(key, what, megabytes(bytes), "MB") });
+}
+
+fn latencies(outcome: &Outcome) -> String {
+    let size = outcome.body_bytes as f64 / outcome.requests as f64 / 1000.0;
+    format!("p50 {:.1} ms, p99 {:.1} ms, {size:.1} kB body", millis(outcome, 0.5), millis(outcome, 0.99))
+}
+
+fn millis(outcome: &Outcome, share: f64) -> f64 {
+    outcome.latency.quantile(share).as_secs_f64() * 1000.0
+}
+
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// NaN without values.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = values.get(middle).copied().unwrap_or(f64::NAN);
+    match values.len().is_multiple_of(2) {
+        true => (upper + values.get(middle.wrapping_sub(1)).copied().unwrap_or(f64::NAN)) / 2.0,
+        false => upper,
+    }
+}
+
+fn bounds(values: &[f64]) -> (f64, f64) {
+    values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| (least.min(*value), most.max(*value)))
+}
+
+/// Numbers in order to numbers without: the same in every run.
+fn scatter(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed ^ (mixed >> 31)
+}
+
+fn progress(what: &str) {
+    eprintln!("{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_count_lies_between_the_middle_two() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn list_offsets_stay_within_the_targets() {
+        for number in 0..1000 {
+            let mut request = Vec::new();
+            list_request(&mut request, number, 60);
+            let text = String::from_utf8(request).unwrap();
+            let offset = text.split("offset=").nth(1).unwrap().split(['&', ' ']).next().unwrap();
+            assert!(offset.parse::<u64>().unwrap() <= 10, "{text}");
+        }
+    }
+}
