@@ -51,7 +51,8 @@ impl Db {
 
     async fn sqlite(path: &str, settings: &Settings) -> Result<Db, DbErr> {
         if let Some(folder) = Path::new(path).parent().filter(|f| !f.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|e| conn_err(format!("cannot create {}: {e}", folder.display())))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|e| conn_err(format!("cannot create {}: {e}", folder.display())))?;
         }
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -121,9 +122,7 @@ impl Db {
     /// Begins a writing transaction. On SQLite it is the only one at a time from its first moment.
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         let mode = (self.engine == Engine::Sqlite).then_some(SqliteTransactionMode::Immediate);
-        self.write
-            .begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() })
-            .await
+        self.write.begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() }).await
     }
 
     /// The pool underneath, for what only PostgreSQL has (LISTEN).

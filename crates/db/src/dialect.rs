@@ -30,7 +30,8 @@ impl Engine {
     pub fn json_rows(self, n: usize, alias: &str, columns: &[(&str, &str)]) -> String {
         match self {
             Engine::Sqlite => {
-                let list: Vec<_> = columns.iter().map(|(c, _)| format!("json_extract(value, '$.{c}') AS {c}")).collect();
+                let list: Vec<_> =
+                    columns.iter().map(|(c, _)| format!("json_extract(value, '$.{c}') AS {c}")).collect();
                 format!("(SELECT {} FROM json_each(${n})) AS {alias}", list.join(", "))
             }
             Engine::Postgres => {
@@ -44,7 +45,9 @@ impl Engine {
     pub fn json_values(self, n: usize, kind: &str) -> String {
         match self {
             Engine::Sqlite => format!("(SELECT value FROM json_each(${n}))"),
-            Engine::Postgres => format!("(SELECT CAST(value AS {kind}) FROM json_array_elements_text(CAST(${n} AS json)))"),
+            Engine::Postgres => {
+                format!("(SELECT CAST(value AS {kind}) FROM json_array_elements_text(CAST(${n} AS json)))")
+            }
         }
     }
 
@@ -61,6 +64,15 @@ impl Engine {
         match self {
             Engine::Sqlite => "",
             Engine::Postgres => " FOR SHARE",
+        }
+    }
+
+    /// Holds the lock of the name bound as `$1` until the transaction ends. SQLite needs none: a writing transaction is
+    /// alone.
+    pub fn lock_name(self) -> Option<&'static str> {
+        match self {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"),
         }
     }
 }

@@ -161,7 +161,9 @@ async fn inspect(engine: Engine, db: &impl ConnectionTrait) -> Result<Found, DbE
 async fn table_exists(engine: Engine, db: &impl ConnectionTrait, table: &str) -> Result<bool, DbErr> {
     let sql = match engine {
         Engine::Sqlite => "SELECT 1 AS one FROM sqlite_master WHERE type = 'table' AND name = $1",
-        Engine::Postgres => "SELECT 1 AS one FROM pg_tables WHERE schemaname = ANY (current_schemas(false)) AND tablename = $1",
+        Engine::Postgres => {
+            "SELECT 1 AS one FROM pg_tables WHERE schemaname = ANY (current_schemas(false)) AND tablename = $1"
+        }
     };
     Ok(db.query_one_raw(engine.statement(sql, [table.into()])).await?.is_some())
 }
@@ -177,7 +179,9 @@ mod tests {
 
     #[test]
     fn an_older_hawkbit_is_refused_and_a_newer_one_is_taken_over() {
-        for (version, taken) in [("1.12.33", false), ("1.19.99", false), ("1.20.0", true), ("1.20", true), ("1.21.3", true)] {
+        for (version, taken) in
+            [("1.12.33", false), ("1.19.99", false), ("1.20.0", true), ("1.20", true), ("1.21.3", true)]
+        {
             assert_eq!(pending(&Found::Hawkbit(Some(version.into()))).is_ok(), taken, "{version}");
         }
         assert!(pending(&Found::Kettle(99)).is_err());

@@ -1,0 +1,65 @@
+//! The recorded contract: `shared/contract/replay.py` starts Kettle per scenario and compares every answer with the peer's.
+
+use std::{path::PathBuf, process::Command};
+
+use crate::harness::{Engine, kettle_binary, psql_binary, shared_postgres, skip_visibly, workspace};
+
+const SCENARIOS: [&str; 5] =
+    ["01_targets", "03_software_modules", "05_deployment_over_ddi", "06_cancel_over_ddi", "07_device_authentication"];
+
+#[test]
+fn answers_on_sqlite_are_the_recorded_ones() {
+    replay(Engine::Sqlite);
+}
+
+#[test]
+fn answers_on_postgres_are_the_recorded_ones() {
+    replay(Engine::Postgres);
+}
+
+fn replay(engine: Engine) {
+    let script = shared_folder().join("contract/replay.py");
+    if !script.exists() {
+        let why = format!("{} is absent (KETTLE_SHARED)", script.display());
+        return skip_visibly("the recorded contract", &why);
+    }
+    let out = Command::new("python3")
+        .arg(&script)
+        .args(["check", "--start", &start_command(engine)])
+        .args(SCENARIOS.iter().flat_map(|name| ["--only", name]))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .expect("python3 is needed");
+    let said = String::from_utf8_lossy(&out.stdout);
+    let complained = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "on {engine:?}:\n{said}{complained}");
+    for scenario in SCENARIOS {
+        assert!(said.contains(scenario), "{scenario} did not run:\n{said}");
+    }
+}
+
+fn start_command(engine: Engine) -> String {
+    let kettle = kettle_binary().canonicalize().unwrap();
+    let serve = format!("{} serve --port {{port}} --data {{dir}}/data", kettle.display());
+    match engine {
+        Engine::Sqlite => serve,
+        Engine::Postgres => {
+            let admin = &shared_postgres().admin_url;
+            let (server, _) = admin.rsplit_once('/').unwrap();
+            let psql = psql_binary();
+            format!(
+                "sh -c '{} -X -q -d \"{admin}\" -c \"DROP DATABASE IF EXISTS contract_{{port}}\" \
+                 -c \"CREATE DATABASE contract_{{port}} TEMPLATE template0\" \
+                 && exec {serve} --database {server}/contract_{{port}}'",
+                psql.display()
+            )
+        }
+    }
+}
+
+fn shared_folder() -> PathBuf {
+    match std::env::var_os("KETTLE_SHARED") {
+        Some(folder) => folder.into(),
+        None => workspace().join("../shared"),
+    }
+}

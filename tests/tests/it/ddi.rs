@@ -1,0 +1,8 @@
+//! `/{tenant}/controller/v1/{controllerId}`: what shared/reference/device_clients.md says that devices rely on.
+
+mod artifacts;
+mod cancel_action;
+mod config_data;
+mod controller;
+mod deployment_base;
+mod feedback;

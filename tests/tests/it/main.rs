@@ -1,0 +1,27 @@
+//! Black-box tests: the `kettle` binary (`KETTLE_BIN`, else the workspace's debug or release build) over HTTP, on SQLite
+//! and on PostgreSQL. They know no crate of ours. Modules are laid out like the URL tree; `harness` starts and stops
+//! servers, databases and devices.
+//!
+//! `domain`, `lease`, `outbox` and `schema` call our crates for what can't be seen from outside; `tidy` reads the source.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "in a test a panic is the report"
+)]
+#![expect(clippy::disallowed_methods, reason = "tests read their own environment and block their own threads")]
+
+mod harness;
+
+mod bad_input;
+mod clients;
+mod cluster;
+mod contract;
+mod ddi;
+mod kill;
+mod lease;
+mod lifecycle;
+mod links;
+mod mgmt;
+mod outbox;
+mod users;

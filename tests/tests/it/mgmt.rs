@@ -1,0 +1,7 @@
+//! `/rest/v1`: what the recorded contract has no step for.
+
+mod actions;
+mod distributionsets;
+mod softwaremodules;
+mod system_configs;
+mod targets;
