@@ -28,6 +28,21 @@ pub struct Settings {
     pub acquire_timeout: Duration,
 }
 
+impl Settings {
+    pub fn engine(&self) -> Engine {
+        if self.file().is_some() { Engine::Sqlite } else { Engine::Postgres }
+    }
+
+    /// Whether [`Db::connect`] would create the database.
+    pub fn is_new_file(&self) -> bool {
+        self.file().is_some_and(|file| !file.exists())
+    }
+
+    fn file(&self) -> Option<&Path> {
+        self.url.strip_prefix("sqlite:").map(|path| Path::new(path.trim_start_matches("//")))
+    }
+}
+
 /// The database of one node.
 ///
 /// On SQLite reads and writes have pools of their own: many readers, one writer, so a writer never meets a busy
@@ -43,14 +58,14 @@ pub struct Db {
 impl Db {
     /// Opens the database; a SQLite file and its folder are created when missing.
     pub async fn connect(settings: &Settings) -> Result<Db, DbErr> {
-        match settings.url.strip_prefix("sqlite:") {
-            Some(path) => Db::sqlite(path.trim_start_matches("//"), settings).await,
+        match settings.file() {
+            Some(file) => Db::sqlite(file, settings).await,
             None => Db::postgres(settings).await,
         }
     }
 
-    async fn sqlite(path: &str, settings: &Settings) -> Result<Db, DbErr> {
-        if let Some(folder) = Path::new(path).parent().filter(|f| !f.as_os_str().is_empty()) {
+    async fn sqlite(path: &Path, settings: &Settings) -> Result<Db, DbErr> {
+        if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)
                 .map_err(|e| conn_err(format!("cannot create {}: {e}", folder.display())))?;
         }
@@ -123,6 +138,11 @@ impl Db {
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         let mode = (self.engine == Engine::Sqlite).then_some(SqliteTransactionMode::Immediate);
         self.write.begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() }).await
+    }
+
+    /// Fails unless the database answers.
+    pub async fn ping(&self) -> Result<(), DbErr> {
+        self.read.execute_unprepared("SELECT 1").await.map(drop)
     }
 
     /// The pool underneath, for what only PostgreSQL has (LISTEN).

@@ -6,7 +6,7 @@
 
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
-use crate::{Db, Engine};
+use crate::{Db, Engine, Settings};
 
 /// The oldest hawkBit schema whose tables are those of `0001`.
 const OLDEST_HAWKBIT: [u64; 3] = [1, 20, 0];
@@ -86,6 +86,17 @@ pub async fn plan(db: &Db) -> Result<Outcome, MigrateError> {
     Ok(Outcome { applied: pending(&found)?, found })
 }
 
+/// As [`plan`], for a database that need not be there yet: a SQLite file is not created.
+pub async fn plan_at(settings: &Settings) -> Result<Outcome, MigrateError> {
+    if settings.is_new_file() {
+        return Ok(Outcome { applied: pending(&Found::Empty)?, found: Found::Empty });
+    }
+    let db = Db::connect(settings).await?;
+    let outcome = plan(&db).await;
+    db.close().await;
+    outcome
+}
+
 /// Applies what is missing. Safe to call from several nodes at once.
 pub async fn run(db: &Db) -> Result<Outcome, MigrateError> {
     let tx = db.begin().await?;
@@ -96,7 +107,8 @@ pub async fn run(db: &Db) -> Result<Outcome, MigrateError> {
     let applied = pending(&found)?;
     if !matches!(found, Found::Kettle(_)) {
         tx.execute_unprepared(
-            "CREATE TABLE kt_migration (version bigint PRIMARY KEY, name varchar(128) NOT NULL, applied_at bigint NOT NULL)",
+            "CREATE TABLE kt_migration (version bigint NOT NULL PRIMARY KEY, name varchar(128) NOT NULL, \
+             applied_at bigint NOT NULL)",
         )
         .await?;
     }

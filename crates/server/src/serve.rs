@@ -8,7 +8,6 @@ use kettle_cluster::{Clock, Events, Job, Jobs};
 use kettle_db::{Db, migrate};
 use kettle_domain::{Services, artifacts, targets, totals};
 use kettle_rest::{AppState, HttpSettings};
-use sea_orm::ConnectionTrait;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -53,6 +52,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     tracing::info!(
         address = %listener.local_addr()?,
         database = ?db.engine(),
+        data = %config.data.display(),
         node = events.node(),
         "Kettle {} is ready",
         env!("CARGO_PKG_VERSION")
@@ -75,8 +75,15 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
 
 /// Applies what is missing in the database, or prints it.
 pub async fn migrate(config: &Config, dry_run: bool) -> anyhow::Result<()> {
-    let db = connect(config).await?;
-    let outcome = if dry_run { migrate::plan(&db).await? } else { migrate::run(&db).await? };
+    let settings = database(config);
+    let outcome = if dry_run {
+        migrate::plan_at(&settings).await?
+    } else {
+        let db = connect(config).await?;
+        let outcome = migrate::run(&db).await?;
+        db.close().await;
+        outcome
+    };
     match &outcome.found {
         migrate::Found::Empty => println!("The database is empty."),
         migrate::Found::Hawkbit(Some(version)) => println!("The database is hawkBit's, schema {version}."),
@@ -87,13 +94,12 @@ pub async fn migrate(config: &Config, dry_run: bool) -> anyhow::Result<()> {
     for migration in &outcome.applied {
         println!("{verb} {:04} {}", migration.version, migration.name);
         if dry_run {
-            println!("{}", migration.sql(db.engine()));
+            println!("{}", migration.sql(settings.engine()));
         }
     }
     if outcome.applied.is_empty() {
         println!("Nothing to apply.");
     }
-    db.close().await;
     Ok(())
 }
 
@@ -109,13 +115,18 @@ fn refuse_open_default_user(config: &Config) -> anyhow::Result<()> {
     )
 }
 
-async fn connect(config: &Config) -> anyhow::Result<Db> {
-    let settings = kettle_db::Settings {
+fn database(config: &Config) -> kettle_db::Settings {
+    kettle_db::Settings {
         url: config.database.connection_url().expose().to_owned(),
         max_connections: config.database.max_connections,
         acquire_timeout: config.database.acquire_timeout,
-    };
-    Db::connect(&settings).await.with_context(|| format!("opening the database {}", config.database.url))
+    }
+}
+
+async fn connect(config: &Config) -> anyhow::Result<Db> {
+    Db::connect(&database(config))
+        .await
+        .with_context(|| format!("opening the {:?} database {}", config.database.engine, config.database.url))
 }
 
 fn router(
@@ -157,9 +168,8 @@ async fn ready(State((services, readiness)): State<(Arc<Services>, Readiness)>) 
     if !readiness.wanted() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
-    let probe = services.db.read().execute_unprepared("SELECT 1");
-    match tokio::time::timeout(READY_TIMEOUT, probe).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ready\n"),
+    match tokio::time::timeout(READY_TIMEOUT, services.db.ping()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
 }

@@ -213,9 +213,9 @@ async fn first_statuses(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, actions: 
     // hawkBit: with the confirmation flow on, the first row says so even of an action that does not wait.
     let waits = |action: &&Model| action.status() == ActionStatus::WaitForConfirmation;
     let waiting = "Waiting for the confirmation by the device before processing with the deployment";
-    let messages = vec![assigned.clone(), format!("{SERVER_PREFIX}{waiting}")];
+    let messages = vec![assigned.clone(), waiting.to_owned()];
     note_all(ctx, tx, actions.iter().filter(waits), ActionStatus::WaitForConfirmation, messages).await?;
-    let confirmed = format!("{SERVER_PREFIX}Assignment confirmed by initiator [{}].", ctx.actor_name());
+    let confirmed = format!("Assignment confirmed by initiator [{}].", ctx.actor_name());
     let confirmed_actions = actions.iter().filter(|a| !waits(a));
     note_all(ctx, tx, confirmed_actions, ActionStatus::WaitForConfirmation, vec![assigned, confirmed]).await
 }

@@ -1,9 +1,9 @@
 //! The folder of artifacts, in hawkBit's layout: `<path>/<TENANT>/<sha1[36..38]>/<sha1[38..40]>/<sha1>`.
 //!
-//! `<path>/.uploads` holds what is under way. `<process>.<uuid>.part` is an upload not yet complete; `<process>.lock` is
-//! locked for as long as its process lives, so that others can tell which parts nobody writes any more. `<uuid>.check`
-//! is a marker: the content it names may be there without a row that needs it, or soon will be (see `mod.rs`). A marker
-//! is not synced to the disk: when the power fails it may be lost, and at worst a file stays that nobody asks for.
+//! `<path>/.uploads` holds what is under way, and is empty otherwise. `<uuid>.part` is an upload not yet complete, locked
+//! by the process that writes it, so that others can tell which parts nobody writes any more. `<uuid>.check` is a marker:
+//! the content it names may be there without a row that needs it, or soon will be (see `mod.rs`). A marker is not synced
+//! to the disk: when the power fails it may be lost, and at worst a file stays that nobody asks for.
 //!
 //! Everything here blocks; callers keep it off the async threads.
 
@@ -17,7 +17,6 @@ use uuid::Uuid;
 
 const UPLOADS: &str = ".uploads";
 const PART: &str = "part";
-const LOCK: &str = "lock";
 const CHECK: &str = "check";
 
 /// The artifacts of one node's folder, which several nodes may share.
@@ -25,9 +24,6 @@ const CHECK: &str = "check";
 pub struct Storage {
     root: PathBuf,
     uploads: PathBuf,
-    process: String,
-    /// Locked as long as this process lives. `None` on file systems without locks.
-    _lock: Option<File>,
 }
 
 /// An upload under way; its file is removed when this is dropped.
@@ -50,22 +46,7 @@ impl Storage {
     pub fn open(path: PathBuf) -> io::Result<Storage> {
         let uploads = path.join(UPLOADS);
         fs::create_dir_all(&uploads)?;
-        loop {
-            let process = Uuid::new_v4().simple().to_string();
-            let lock_path = uploads.join(format!("{process}.{LOCK}"));
-            let lock = File::create_new(&lock_path)?;
-            let locked = match lock.lock() {
-                Ok(()) => true,
-                Err(error) => {
-                    tracing::warn!(%error, "the artifact folder has no file locks; remains of killed nodes stay in it");
-                    false
-                }
-            };
-            // Another node may have come between the creation and the lock, and taken this for a dead process.
-            if lock_path.exists() {
-                return Ok(Storage { root: path, uploads, process, _lock: locked.then_some(lock) });
-            }
-        }
+        Ok(Storage { root: path, uploads })
     }
 
     /// Where content is. A tenant that is no plain folder name has none.
@@ -81,8 +62,18 @@ impl Storage {
     }
 
     pub(super) fn new_part(&self) -> io::Result<Part> {
-        let path = self.uploads.join(format!("{}.{}.{PART}", self.process, Uuid::new_v4().simple()));
-        Ok(Part { file: File::create_new(&path)?, path })
+        loop {
+            let path = self.uploads.join(format!("{}.{PART}", Uuid::new_v4().simple()));
+            let part = Part { file: File::create_new(&path)?, path };
+            if let Err(error) = part.file.lock() {
+                tracing::warn!(%error, "the artifact folder has no file locks; remains of killed nodes stay in it");
+                return Ok(part);
+            }
+            // Another node's sweep may have come between the creation and the lock, and taken the part for a dead one.
+            if part.path.exists() {
+                return Ok(part);
+            }
+        }
     }
 
     /// Makes a part, synced to the disk already, the content of its hash; what was there is the same, and replaced. When
@@ -110,39 +101,15 @@ impl Storage {
     /// Removes what dead processes left of uploads, and returns the markers that there are, of living ones too.
     pub(super) fn sweep(&self) -> io::Result<Vec<Marker>> {
         let mut markers = Vec::new();
-        let mut parts = Vec::new();
         for entry in fs::read_dir(&self.uploads)? {
             let path = entry?.path();
             match path.extension().and_then(|e| e.to_str()) {
-                Some(PART) => parts.push(path),
+                Some(PART) => remove_dead(&path)?,
                 Some(CHECK) => markers.extend(read_marker(path)?),
                 _ => {}
             }
         }
-        // A lock is there before the first part of its process. What has come since the folder was read is not touched.
-        for part in parts {
-            let name = part.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            let process = name.split('.').next().unwrap_or_default();
-            if process != self.process && is_dead(&self.uploads.join(format!("{process}.{LOCK}")))? {
-                tracing::info!(upload = name, "removing what a stopped node left of an upload");
-                gone(fs::remove_file(part))?;
-            }
-        }
-        self.sweep_locks()?;
         Ok(markers)
-    }
-
-    fn sweep_locks(&self) -> io::Result<()> {
-        let own = format!("{}.{LOCK}", self.process);
-        for entry in fs::read_dir(&self.uploads)? {
-            let path = entry?.path();
-            let other =
-                path.extension().is_some_and(|e| e == LOCK) && path.file_name().is_some_and(|n| n != own.as_str());
-            if other && is_dead(&path)? {
-                gone(fs::remove_file(path))?;
-            }
-        }
-        Ok(())
     }
 
     /// Creates the folders below the root that are missing, each safe on the disk.
@@ -158,15 +125,6 @@ impl Storage {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
             Ok(()) => sync_folder(parent),
-        }
-    }
-}
-
-impl Drop for Storage {
-    fn drop(&mut self) {
-        let path = self.uploads.join(format!("{}.{LOCK}", self.process));
-        if let Err(error) = gone(fs::remove_file(&path)) {
-            tracing::debug!(%error, path = %path.display(), "could not remove this process' lock");
         }
     }
 }
@@ -201,19 +159,22 @@ fn read_marker(path: PathBuf) -> io::Result<Option<Marker>> {
     }
 }
 
-/// Whether no process holds this lock. Where locks can't be tested, all count as alive.
-fn is_dead(lock: &Path) -> io::Result<bool> {
-    match OpenOptions::new().write(true).open(lock) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error),
-        Ok(file) => match file.try_lock() {
-            Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => {
-                tracing::warn!(%error, "the artifact folder has no file locks; remains of killed nodes stay in it");
-                Ok(false)
-            }
-        },
+/// Removes a part that no process writes. Where locks can't be tested, all count as alive.
+fn remove_dead(part: &Path) -> io::Result<()> {
+    let file = match OpenOptions::new().write(true).open(part) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    match file.try_lock() {
+        Ok(()) => {
+            tracing::info!(upload = %part.display(), "removing what a stopped node left of an upload");
+            gone(fs::remove_file(part))
+        }
+        Err(TryLockError::WouldBlock) => Ok(()),
+        Err(TryLockError::Error(error)) => {
+            tracing::warn!(%error, "the artifact folder has no file locks; remains of killed nodes stay in it");
+            Ok(())
+        }
     }
 }
 
@@ -278,7 +239,7 @@ mod tests {
             assert_eq!(fs::read_to_string(storage.path("DEFAULT", SHA1).unwrap()).unwrap(), content);
         }
         drop(storage.new_part().unwrap());
-        assert_eq!(folder.uploads(), ["lock"]);
+        assert!(folder.uploads().is_empty());
         storage.remove("DEFAULT", SHA1).unwrap();
         storage.remove("DEFAULT", SHA1).unwrap();
         assert!(!storage.path("DEFAULT", SHA1).unwrap().exists());
@@ -287,23 +248,20 @@ mod tests {
     #[test]
     fn a_sweep_removes_the_parts_of_dead_processes_alone() {
         let folder = Folder::new();
-        let dead = Storage::open(folder.0.clone()).unwrap();
-        let alive = Storage::open(folder.0.clone()).unwrap();
-        // A killed process runs no destructors, but the kernel closes its files, and with them its lock.
-        std::mem::forget(dead.new_part().unwrap());
-        std::mem::forget(dead.mark("DEFAULT", SHA1).unwrap());
-        let part = alive.new_part().unwrap();
+        let storage = Storage::open(folder.0.clone()).unwrap();
+        // A killed process runs no destructors, but the kernel closes its files, and with them their locks.
+        let dead = storage.new_part().unwrap();
+        dead.file.unlock().unwrap();
+        std::mem::forget(dead);
+        std::mem::forget(storage.mark("DEFAULT", SHA1).unwrap());
+        let alive = storage.new_part().unwrap();
         drop(File::create_new(folder.0.join(UPLOADS).join("cut-off.check")).unwrap());
-        let sweeper = Storage::open(folder.0.clone()).unwrap();
-        assert_eq!(sweeper.sweep().unwrap().len(), 1);
-        assert_eq!(folder.uploads(), ["check", "lock", "lock", "lock", "part", "part"]);
-        dead._lock.as_ref().unwrap().unlock().unwrap();
-        let markers = sweeper.sweep().unwrap();
-        assert_eq!(folder.uploads(), ["check", "lock", "lock", "part"]);
+        let markers = Storage::open(folder.0.clone()).unwrap().sweep().unwrap();
+        assert_eq!(folder.uploads(), ["check", "part"]);
         let found: Vec<_> = markers.iter().map(|m| (m.tenant.as_str(), m.sha1.as_str())).collect();
         assert_eq!(found, [("DEFAULT", SHA1)]);
         markers.iter().for_each(|m| m.clear().unwrap());
-        drop(part);
-        assert_eq!(folder.uploads(), ["lock", "lock"]);
+        drop(alive);
+        assert!(folder.uploads().is_empty());
     }
 }

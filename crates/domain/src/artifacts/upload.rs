@@ -1,9 +1,12 @@
 //! Taking in a file: a stream of any length to a part on the disk, with its hashes, in constant memory.
 //!
-//! Hashing and writing are done by one blocking task behind a short channel. If the stream ends early, because the
-//! client has gone or this future is dropped, the task finds the channel closed without a word and removes the part.
+//! Hashing and writing are done by two blocking tasks behind short channels. If the stream ends early, because the client
+//! has gone or this future is dropped, the writing task finds its channel closed without a word and removes the part.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    io::{self, BufWriter, Write},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -35,8 +38,11 @@ pub(super) struct Received {
     pub sha256: String,
 }
 
+/// Part of the stream, for both tasks.
+type Batch = Arc<[Bytes]>;
+
 enum Message {
-    Data(Vec<Bytes>),
+    Data(Batch),
     End,
 }
 
@@ -44,59 +50,73 @@ pub(super) async fn receive<S>(part: Part, stream: S, limit: Limit) -> Result<Re
 where
     S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
 {
-    let (sender, receiver) = mpsc::channel(BATCHES);
-    let writer = tokio::task::spawn_blocking(move || write(part, receiver));
-    let sent = send(stream, sender, limit).await;
+    let (to_writer, for_writer) = mpsc::channel(BATCHES);
+    let (to_md5, for_md5) = mpsc::channel(BATCHES);
+    let writer = tokio::task::spawn_blocking(move || write(part, for_writer));
+    let md5 = tokio::task::spawn_blocking(move || md5(for_md5));
+    let sent = send(stream, to_writer, to_md5, limit).await;
     // Also after a failure: when this returns, the part is complete or gone.
     let written = writer.await.map_err(Error::internal)?;
+    let md5 = md5.await.map_err(Error::internal)?;
     sent?;
-    written.map_err(failed)?.ok_or_else(|| Error::new(Kind::UploadFailed, "The upload was cut off."))
+    let written = written.map_err(failed)?.ok_or_else(|| Error::new(Kind::UploadFailed, "The upload was cut off."))?;
+    Ok(Received { part: written.part, size: written.size, md5, sha1: written.sha1, sha256: written.sha256 })
 }
 
-/// Takes the sender, so that the writer hears of every end. A writer that has failed tells why itself.
-async fn send<S>(mut stream: S, sender: mpsc::Sender<Message>, limit: Limit) -> Result<()>
+/// Takes the senders, so that the tasks hear of every end. A writer that has failed tells why itself.
+async fn send<S>(mut stream: S, writer: mpsc::Sender<Message>, md5: mpsc::Sender<Batch>, limit: Limit) -> Result<()>
 where
     S: Stream<Item = io::Result<Bytes>> + Send + Unpin,
 {
     let (mut batch, mut held, mut size) = (Vec::new(), 0, 0_u64);
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(failed)?;
-        size += chunk.len() as u64;
-        if size > limit.bytes {
-            return Err(limit.exceeded);
+    loop {
+        let chunk = stream.next().await.transpose().map_err(failed)?;
+        let last = chunk.is_none();
+        if let Some(chunk) = chunk {
+            size += chunk.len() as u64;
+            if size > limit.bytes {
+                return Err(limit.exceeded);
+            }
+            held += chunk.len();
+            batch.push(chunk);
         }
-        held += chunk.len();
-        batch.push(chunk);
-        if held >= BATCH_BYTES || batch.len() >= BATCH_CHUNKS {
+        if last || held >= BATCH_BYTES || batch.len() >= BATCH_CHUNKS {
             held = 0;
-            if sender.send(Message::Data(std::mem::take(&mut batch))).await.is_err() {
+            let full: Batch = std::mem::take(&mut batch).into();
+            if md5.send(full.clone()).await.is_err() || writer.send(Message::Data(full)).await.is_err() {
                 return Ok(());
             }
         }
+        if last {
+            // If the writer is gone by now, it says why.
+            writer.send(Message::End).await.ok();
+            return Ok(());
+        }
     }
-    if sender.send(Message::Data(batch)).await.is_ok() {
-        // If the writer is gone by now, it says why.
-        sender.send(Message::End).await.ok();
-    }
-    Ok(())
+}
+
+struct Written {
+    part: Part,
+    size: u64,
+    sha1: String,
+    sha256: String,
 }
 
 /// `None` if the upload was cut off.
-fn write(part: Part, mut receiver: mpsc::Receiver<Message>) -> io::Result<Option<Received>> {
-    let (mut md5, mut sha1, mut sha256) = (Md5::new(), Sha1::new(), Sha256::new());
+fn write(part: Part, mut batches: mpsc::Receiver<Message>) -> io::Result<Option<Written>> {
+    let (mut sha1, mut sha256) = (Sha1::new(), Sha256::new());
     let mut file = BufWriter::with_capacity(BATCH_BYTES, &part.file);
     let mut size = 0;
     loop {
-        match receiver.blocking_recv() {
+        match batches.blocking_recv() {
             None => return Ok(None),
             Some(Message::End) => break,
-            Some(Message::Data(chunks)) => {
-                for chunk in chunks {
-                    md5.update(&chunk);
-                    sha1.update(&chunk);
-                    sha256.update(&chunk);
+            Some(Message::Data(batch)) => {
+                for chunk in &*batch {
+                    sha1.update(chunk);
+                    sha256.update(chunk);
                     size += chunk.len() as u64;
-                    file.write_all(&chunk)?;
+                    file.write_all(chunk)?;
                 }
             }
         }
@@ -104,8 +124,17 @@ fn write(part: Part, mut receiver: mpsc::Receiver<Message>) -> io::Result<Option
     file.flush()?;
     drop(file);
     part.file.sync_all()?;
-    let hashes = (hex::encode(md5.finalize()), hex::encode(sha1.finalize()), hex::encode(sha256.finalize()));
-    Ok(Some(Received { part, size, md5: hashes.0, sha1: hashes.1, sha256: hashes.2 }))
+    let (sha1, sha256) = (hex::encode(sha1.finalize()), hex::encode(sha256.finalize()));
+    Ok(Some(Written { part, size, sha1, sha256 }))
+}
+
+/// The slowest of the hashes, so it has a task of its own.
+fn md5(mut batches: mpsc::Receiver<Batch>) -> String {
+    let mut md5 = Md5::new();
+    while let Some(batch) = batches.blocking_recv() {
+        batch.iter().for_each(|chunk| md5.update(chunk));
+    }
+    hex::encode(md5.finalize())
 }
 
 /// The file could not be taken in or stored; the cause is for the log.

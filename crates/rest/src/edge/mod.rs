@@ -93,6 +93,10 @@ fn plain(response: Response, now_ms: i64) -> Response {
     let status = response.status();
     let mut whole = json(status, &PlainBody::new(status, now_ms));
     for (name, value) in response.headers() {
+        if name == ALLOW && status != StatusCode::METHOD_NOT_ALLOWED {
+            // A refused caller learns nothing of the route.
+            continue;
+        }
         if name == ALLOW {
             let methods = value.to_str().unwrap_or_default().split(',').map(str::trim);
             let methods: Vec<_> = methods.filter(|m| !m.is_empty() && *m != "HEAD").collect();
@@ -141,8 +145,11 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_error_keeps_its_challenge() {
-        let response = plain(ApiError::unauthorized("hawkBit").into_response(), 1);
+    fn a_challenge_keeps_its_realm_and_hides_the_route() {
+        let mut response = ApiError::unauthorized("hawkBit").into_response();
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
+        let response = plain(response, 1);
+        assert!(!response.headers().contains_key("allow"));
         assert_eq!(response.headers()["www-authenticate"], "Basic realm=\"hawkBit\"");
     }
 }

@@ -83,7 +83,6 @@ fn ddi(read: &mut Reader<'_>) -> Ddi {
     Ddi {
         controller_id_header: read.one("hawkbit.server.ddi.security.rp.controllerIdHeader", value::header),
         authority_header: read.one("hawkbit.server.ddi.security.rp.authorityHeader", value::header),
-        authorities_separator_regex: read.one("hawkbit.server.ddi.security.rp.authoritiesSeparatorRegex", value::text),
         trusted_ips: read.list("hawkbit.server.ddi.security.rp.trustedIPs", value::network),
         authentication: Authentication {
             header_enabled: read.one("hawkbit.server.ddi.security.authentication.header.enabled", value::boolean),
@@ -129,7 +128,6 @@ fn quotas(read: &mut Reader<'_>) -> Quotas {
     Quotas {
         max_status_entries_per_action: read.one("hawkbit.server.security.dos.maxStatusEntriesPerAction", integer),
         max_attribute_entries_per_target: read.one("hawkbit.server.security.dos.maxAttributeEntriesPerTarget", integer),
-        max_rollout_groups_per_rollout: read.one("hawkbit.server.security.dos.maxRolloutGroupsPerRollout", integer),
         max_messages_per_action_status: read.one("hawkbit.server.security.dos.maxMessagesPerActionStatus", integer),
         max_meta_data_entries_per_software_module: read
             .one("hawkbit.server.security.dos.maxMetaDataEntriesPerSoftwareModule", integer),
@@ -142,15 +140,11 @@ fn quotas(read: &mut Reader<'_>) -> Quotas {
             .one("hawkbit.server.security.dos.maxSoftwareModuleTypesPerDistributionSetType", integer),
         max_artifacts_per_software_module: read
             .one("hawkbit.server.security.dos.maxArtifactsPerSoftwareModule", integer),
-        max_targets_per_rollout_group: read.one("hawkbit.server.security.dos.maxTargetsPerRolloutGroup", integer),
         max_actions_per_target: read.one("hawkbit.server.security.dos.maxActionsPerTarget", integer),
         max_target_distribution_set_assignments_per_manual_assignment: read
             .one("hawkbit.server.security.dos.maxTargetDistributionSetAssignmentsPerManualAssignment", integer),
-        max_targets_per_auto_assignment: read.one("hawkbit.server.security.dos.maxTargetsPerAutoAssignment", integer),
         max_artifact_size: read.one("hawkbit.server.security.dos.maxArtifactSize", bytes),
         max_artifact_storage: read.one("hawkbit.server.security.dos.maxArtifactStorage", bytes),
-        max_distribution_set_types_per_target_type: read
-            .one("hawkbit.server.security.dos.maxDistributionSetTypesPerTargetType", integer),
     }
 }
 

@@ -44,7 +44,6 @@ pub const KEYS: &[(&str, Form)] = &[
     ("hawkbit.controller.maintenanceWindowPollCount", Scalar),
     ("hawkbit.server.ddi.security.rp.controllerIdHeader", Scalar),
     ("hawkbit.server.ddi.security.rp.authorityHeader", Scalar),
-    ("hawkbit.server.ddi.security.rp.authoritiesSeparatorRegex", Scalar),
     ("hawkbit.server.ddi.security.rp.trustedIPs", List),
     ("hawkbit.server.ddi.security.authentication.header.enabled", Scalar),
     ("hawkbit.server.ddi.security.authentication.header.authority", Scalar),
@@ -63,7 +62,6 @@ pub const KEYS: &[(&str, Form)] = &[
     ("hawkbit.server.security.clients.remoteIpHeader", Scalar),
     ("hawkbit.server.security.dos.maxStatusEntriesPerAction", Scalar),
     ("hawkbit.server.security.dos.maxAttributeEntriesPerTarget", Scalar),
-    ("hawkbit.server.security.dos.maxRolloutGroupsPerRollout", Scalar),
     ("hawkbit.server.security.dos.maxMessagesPerActionStatus", Scalar),
     ("hawkbit.server.security.dos.maxMetaDataEntriesPerSoftwareModule", Scalar),
     ("hawkbit.server.security.dos.maxMetaDataEntriesPerDistributionSet", Scalar),
@@ -71,13 +69,10 @@ pub const KEYS: &[(&str, Form)] = &[
     ("hawkbit.server.security.dos.maxSoftwareModulesPerDistributionSet", Scalar),
     ("hawkbit.server.security.dos.maxSoftwareModuleTypesPerDistributionSetType", Scalar),
     ("hawkbit.server.security.dos.maxArtifactsPerSoftwareModule", Scalar),
-    ("hawkbit.server.security.dos.maxTargetsPerRolloutGroup", Scalar),
     ("hawkbit.server.security.dos.maxActionsPerTarget", Scalar),
     ("hawkbit.server.security.dos.maxTargetDistributionSetAssignmentsPerManualAssignment", Scalar),
-    ("hawkbit.server.security.dos.maxTargetsPerAutoAssignment", Scalar),
     ("hawkbit.server.security.dos.maxArtifactSize", Scalar),
     ("hawkbit.server.security.dos.maxArtifactStorage", Scalar),
-    ("hawkbit.server.security.dos.maxDistributionSetTypesPerTargetType", Scalar),
 ];
 
 /// Properties of a user, under `hawkbit.security.user.NAME.`.
@@ -86,6 +81,14 @@ pub const USERS: &str = "hawkbit.security.user.";
 
 /// Keys of hawkBit and Spring that are accepted without effect, and why. `.*` stands for everything below.
 pub const IGNORED: &[(&str, &str)] = &[
+    ("hawkbit.server.ddi.security.rp.authoritiesSeparatorRegex", "authorities are separated by a comma or a semicolon"),
+    ("hawkbit.server.security.dos.maxRolloutGroupsPerRollout", "rollouts are not part of this version"),
+    ("hawkbit.server.security.dos.maxTargetsPerRolloutGroup", "rollouts are not part of this version"),
+    ("hawkbit.server.security.dos.maxTargetsPerAutoAssignment", "automatic assignment is not part of this version"),
+    (
+        "hawkbit.server.security.dos.maxDistributionSetTypesPerTargetType",
+        "target types can only be read in this version",
+    ),
     ("hawkbit.rollout.executor.*", "jobs run without thread pools of their own"),
     ("hawkbit.autoassign.executor.*", "jobs run without thread pools of their own"),
     ("hawkbit.executor.*", "jobs run without thread pools of their own"),

@@ -5,6 +5,7 @@
 mod bind;
 mod database;
 mod keys;
+#[cfg(test)]
 mod manual;
 mod settings;
 mod sources;
@@ -21,14 +22,8 @@ use std::{
 use sources::{Findings, Raw, Setting, Settings};
 
 pub use self::{
-    database::{Database, Engine},
-    manual::manual_markdown,
-    settings::{
-        Authentication, Cache, Clients, Config, Controller, Ddi, Log, LogFormat, Quotas, Repository, RequestLog,
-        Server, User,
-    },
+    settings::{Config, Log, LogFormat, RequestLog},
     sources::Origin,
-    value::Secret,
 };
 
 const DEFAULTS: &str = include_str!("../../config.default.toml");

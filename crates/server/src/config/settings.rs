@@ -92,8 +92,6 @@ pub struct Cache {
 pub struct Ddi {
     pub controller_id_header: String,
     pub authority_header: String,
-    /// A regular expression, not compiled yet.
-    pub authorities_separator_regex: String,
     /// Empty: devices may come from anywhere.
     pub trusted_ips: Vec<IpNet>,
     pub authentication: Authentication,
@@ -142,7 +140,6 @@ pub struct Clients {
 pub struct Quotas {
     pub max_status_entries_per_action: i64,
     pub max_attribute_entries_per_target: i64,
-    pub max_rollout_groups_per_rollout: i64,
     pub max_messages_per_action_status: i64,
     pub max_meta_data_entries_per_software_module: i64,
     pub max_meta_data_entries_per_distribution_set: i64,
@@ -150,15 +147,12 @@ pub struct Quotas {
     pub max_software_modules_per_distribution_set: i64,
     pub max_software_module_types_per_distribution_set_type: i64,
     pub max_artifacts_per_software_module: i64,
-    pub max_targets_per_rollout_group: i64,
     pub max_actions_per_target: i64,
     pub max_target_distribution_set_assignments_per_manual_assignment: i64,
-    pub max_targets_per_auto_assignment: i64,
     /// Bytes.
     pub max_artifact_size: i64,
     /// Bytes.
     pub max_artifact_storage: i64,
-    pub max_distribution_set_types_per_target_type: i64,
 }
 
 /// A user of the Management API, semantics E2.
