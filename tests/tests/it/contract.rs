@@ -57,7 +57,7 @@ fn start_command(engine: Engine) -> String {
     }
 }
 
-fn shared_folder() -> PathBuf {
+pub(crate) fn shared_folder() -> PathBuf {
     match std::env::var_os("KETTLE_SHARED") {
         Some(folder) => folder.into(),
         None => workspace().join("../shared"),

@@ -9,7 +9,7 @@ async fn a_first_poll_registers_the_target() {
     on_each_engine(async |server: Server| {
         server.allow_devices().await;
         let poll = server.device("edge-1").get("").await.expect(200);
-        assert_eq!(poll.header("content-type"), Some("application/json"));
+        assert_eq!(poll.header("content-type"), Some("application/hal+json"));
         let expected = json!({
             "config": {"polling": {"sleep": "00:05:00"}},
             "_links": {"configData": {"href": "{base}/DEFAULT/controller/v1/edge-1/configData"}}

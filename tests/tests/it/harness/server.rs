@@ -81,6 +81,8 @@ impl Server {
                 .timeout(Duration::from_secs(60))
                 .redirect(reqwest::redirect::Policy::none())
                 .no_proxy()
+                // A pooled connection would end with the server that a test stops.
+                .pool_max_idle_per_host(0)
                 .build()
                 .unwrap(),
         };

@@ -14,13 +14,9 @@ use super::{Database, Engine};
 pub struct Store {
     pub db: Db,
     pub url: String,
-    _place: Place,
-}
-
-/// Held for its destructor.
-enum Place {
-    Folder(TempDir),
-    Server(Arc<Database>),
+    /// The SQLite file's folder, or the PostgreSQL database.
+    _folder: Option<TempDir>,
+    database: Option<Arc<Database>>,
 }
 
 /// Runs a test on a fresh store of each engine.
@@ -33,17 +29,15 @@ pub async fn on_each_store(test: impl AsyncFn(Store)) {
 
 impl Store {
     pub async fn empty(engine: Engine) -> Store {
-        let (url, place) = match engine {
-            Engine::Sqlite => {
-                let folder = tempfile::Builder::new().prefix("kettle-store-").tempdir().unwrap();
-                (format!("sqlite:{}", folder.path().join("kettle.db").display()), Place::Folder(folder))
-            }
-            Engine::Postgres => {
-                let database = Arc::new(Database::create());
-                (database.url.clone(), Place::Server(database))
-            }
+        let folder = || tempfile::Builder::new().prefix("kettle-store-").tempdir().unwrap();
+        let folder = (engine == Engine::Sqlite).then(folder);
+        let database = (engine == Engine::Postgres).then(|| Arc::new(Database::create()));
+        let url = match (&folder, &database) {
+            (Some(folder), _) => format!("sqlite:{}", folder.path().join("kettle.db").display()),
+            (_, Some(database)) => database.url.clone(),
+            _ => unreachable!("an engine has one or the other"),
         };
-        Store { db: connect(&url).await, url, _place: place }
+        Store { db: connect(&url).await, url, _folder: folder, database }
     }
 
     pub async fn migrated(engine: Engine) -> Store {
@@ -59,10 +53,7 @@ impl Store {
 
     /// The database, to start a server on it.
     pub fn database(&self) -> Arc<Database> {
-        match &self._place {
-            Place::Server(database) => database.clone(),
-            Place::Folder(_) => panic!("servers open a SQLite file in a folder of their own"),
-        }
+        self.database.clone().expect("servers open a SQLite file in a folder of their own")
     }
 
     pub async fn rows<const N: usize>(&self, sql: &str, values: [Value; N]) -> Vec<QueryResult> {
