@@ -21,6 +21,7 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 pub struct Postgres {
     _process: Process,
     port: u16,
+    bin: PathBuf,
     /// What it is and how it is set, for the report.
     pub description: String,
 }
@@ -72,7 +73,24 @@ impl Postgres {
         }
         let description =
             format!("{version}, fsync on, synchronous_commit on, locale C.UTF-8, all else as initdb leaves it");
-        Ok(Self { _process: process, port, description })
+        Ok(Self { _process: process, port, bin: bin.clone(), description })
+    }
+
+    /// Gathers the statistics that the planner goes by.
+    pub fn analyze(&self) -> Result<()> {
+        let mut vacuumdb = Command::new(self.bin.join("vacuumdb"));
+        vacuumdb.args([
+            "--quiet",
+            "--analyze-only",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-p",
+            &self.port.to_string(),
+            "kettle",
+        ]);
+        complete(&mut vacuumdb).map(drop)
     }
 
     pub fn url(&self) -> String {

