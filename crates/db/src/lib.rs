@@ -27,6 +27,8 @@ pub enum Failure {
     Duplicate,
     /// A foreign key points nowhere, or is still pointed at.
     Reference,
+    /// A bound text holds what the engine's text can't: NUL, on PostgreSQL.
+    Text,
     /// Another transaction was in the way; the same work can be tried again.
     Conflict,
     /// Anything else: connection lost, disk full, a fault of ours.
@@ -41,6 +43,8 @@ pub fn failure(error: &DbErr) -> Failure {
         _ => {}
     }
     match sqlstate(error).as_deref() {
+        // Character not in repertoire, untranslatable character (`\u0000` in JSON).
+        Some("22021" | "22P05") => Failure::Text,
         // PostgreSQL: serialization failure, deadlock. SQLite: busy, busy snapshot, locked.
         Some("40001" | "40P01" | "5" | "517" | "6") => Failure::Conflict,
         _ => Failure::Other,

@@ -75,6 +75,8 @@ struct DeploymentBase {
 struct DeploymentBody {
     download: &'static str,
     update: &'static str,
+    #[serde(rename = "maintenanceWindow", skip_serializing_if = "Option::is_none")]
+    maintenance_window: Option<&'static str>,
     chunks: Vec<ChunkBody>,
 }
 
@@ -138,11 +140,13 @@ impl DeploymentBase {
     fn new(found: Deployment, device: &str) -> DeploymentBase {
         let download_only = found.action.action_type() == ActionType::DownloadOnly;
         let download = if download_only || found.forced { "forced" } else { "attempt" };
+        let shut = found.window_available == Some(false);
         DeploymentBase {
             id: found.action.id.to_string(),
             deployment: DeploymentBody {
                 download,
-                update: if download_only { "skip" } else { download },
+                update: if download_only || shut { "skip" } else { download },
+                maintenance_window: found.window_available.map(|open| if open { "available" } else { "unavailable" }),
                 chunks: found.chunks.into_iter().map(|chunk| ChunkBody::new(chunk, device)).collect(),
             },
             action_history: found.history.map(|history| ActionHistory {

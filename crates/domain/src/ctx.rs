@@ -55,7 +55,11 @@ impl Services {
                     Event::TargetsChanged { tenant, controller_ids } => {
                         services.views.drop_targets(tenant, controller_ids)
                     }
-                    Event::TenantConfigurationChanged { tenant } => services.tenants.drop_tenant(tenant),
+                    // Views hold their polling interval, so they go too. Settings change seldom.
+                    Event::TenantConfigurationChanged { tenant } => {
+                        services.tenants.drop_tenant(tenant);
+                        services.views.drop_all();
+                    }
                 }
             },
             move || {

@@ -23,6 +23,7 @@ pub enum Kind {
     SearchSyntax,
     SearchField,
     BodyNotReadable,
+    BodyTooLarge,
     InsufficientPermission,
     UploadFailed,
     /// A file without content: 400 without a body.
@@ -130,7 +131,10 @@ impl Error {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Error {
-        Error::internal(error)
+        match kettle_db::failure(&error) {
+            Failure::Text => Error::new(Kind::BodyNotReadable, "The request holds text with a NUL character."),
+            _ => Error::internal(error),
+        }
     }
 }
 

@@ -13,6 +13,9 @@ use crate::{
     targets, tenants,
 };
 
+/// Columns that no two rows of a tenant share.
+const UNIQUE: [&str; 2] = ["id", "controller_id"];
+
 /// A search as a condition on the entity's table. `${now_ts}` and `${overdue_ts}` are those of the tenant's default
 /// polling time.
 pub async fn condition(ctx: &Ctx, entity: &Entity, q: &str) -> Result<Condition> {
@@ -59,7 +62,8 @@ pub fn order(
     if columns.is_empty() {
         columns.push(default);
     }
-    if columns.iter().all(|(column, _)| *column != "id") {
+    // A further column would keep the engine from reading in the order of the unique one's index.
+    if columns.iter().all(|(column, _)| !UNIQUE.contains(column)) {
         columns.push(("id", Order::Asc));
     }
     Ok(columns)
@@ -79,12 +83,29 @@ where
     E: EntityTrait,
     E::Model: FromQueryResult + Send + Sync,
 {
+    let order = order(entity, listing.sort.as_deref(), default)?;
+    ordered_page(ctx, select, entity, listing, order, known_total).await
+}
+
+/// As [`page`], for a list whose order is not that of its entity's fields.
+pub async fn ordered_page<E>(
+    ctx: &Ctx,
+    select: Select<E>,
+    entity: &Entity,
+    listing: &Listing,
+    order: Vec<(&'static str, Order)>,
+    known_total: Option<u64>,
+) -> Result<Page<E::Model>>
+where
+    E: EntityTrait,
+    E::Model: FromQueryResult + Send + Sync,
+{
     let mut select = select;
     if let Some(q) = &listing.q {
         select = select.filter(condition(ctx, entity, q).await?);
     }
     let unordered = select.clone();
-    for (column, direction) in order(entity, listing.sort.as_deref(), default)? {
+    for (column, direction) in order {
         select = select.order_by(Expr::col((Alias::new(entity.table), Alias::new(column))), direction);
     }
     let db = ctx.db().read();

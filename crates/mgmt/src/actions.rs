@@ -41,7 +41,8 @@ async fn list_of_target(
     query: ListQuery,
 ) -> Result<Response> {
     let page = actions::list_of_target(&ctx, &target, &query.listing).await?;
-    Ok(media.ok(&Paged::from(page.map(|action| Action::listed(action, query.full, &base)))))
+    // hawkBit: this list, unlike that of all actions, is never in full.
+    Ok(media.ok(&Paged::from(page.map(|action| Action::compact(action, &base)))))
 }
 
 async fn one_of_target(
@@ -108,6 +109,8 @@ struct Action {
     force_time: Option<i64>,
     weight: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    maintenance_window: Option<MaintenanceWindow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     last_status_code: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rollout: Option<i64>,
@@ -117,6 +120,18 @@ struct Action {
     external_ref: Option<String>,
     #[serde(rename = "_links")]
     links: Links,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MaintenanceWindow {
+    schedule: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timezone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_start_at: Option<i64>,
 }
 
 impl Action {
@@ -157,6 +172,12 @@ impl Action {
             force_type: action.action_type().name(),
             force_time: action.forced_time.filter(|_| time_forced),
             weight: action.weight,
+            maintenance_window: action.maintenance_cron_schedule.map(|schedule| MaintenanceWindow {
+                schedule,
+                duration: action.maintenance_duration,
+                timezone: action.maintenance_time_zone,
+                next_start_at: shown.window_next_start,
+            }),
             last_status_code: action.last_action_status_code,
             rollout: action.rollout,
             rollout_name: shown.rollout_name,

@@ -2,8 +2,8 @@
 
 use axum::{Router, response::Response, routing::get};
 use kettle_domain::{
-    Error, Kind,
-    actions::{self, ActionType, Outcome, Request},
+    Error,
+    actions::{self, ActionType, Outcome, Request, WindowText},
     targets as domain,
 };
 use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Params, Path, Result, User, no_content};
@@ -11,16 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{actions::href, distribution_sets::DistributionSet, targets::Target};
 
-/// Below `/rest/v1/targets/{controllerId}`.
-pub fn target_routes() -> Router<AppState> {
+pub fn routes() -> Router<AppState> {
     Router::new()
         .route("/rest/v1/targets/{controllerId}/assignedDS", get(assigned_set).post(assign_to_target))
         .route("/rest/v1/targets/{controllerId}/installedDS", get(installed_set))
-}
-
-/// Below `/rest/v1/distributionsets/{distributionSetId}`.
-pub fn set_routes() -> Router<AppState> {
-    Router::new()
         .route("/rest/v1/distributionsets/{distributionSetId}/assignedTargets", get(assigned_targets).post(assign_set))
         .route("/rest/v1/distributionsets/{distributionSetId}/installedTargets", get(installed_targets))
 }
@@ -111,7 +105,14 @@ struct How {
     forcetime: Option<i64>,
     weight: Option<i32>,
     confirmation_required: Option<bool>,
-    maintenance_window: Option<serde_json::Value>,
+    maintenance_window: Option<WindowBody>,
+}
+
+#[derive(Deserialize)]
+struct WindowBody {
+    schedule: Option<String>,
+    duration: Option<String>,
+    timezone: Option<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -153,10 +154,7 @@ impl TargetBody {
 
 impl How {
     fn request(self, controller_id: String, set: i64) -> Result<Request> {
-        if self.maintenance_window.is_some() {
-            let message = "Maintenance windows are not part of this version; assign without one.";
-            return Err(Error::new(Kind::MaintenanceScheduleInvalid, message).into());
-        }
+        let window = self.maintenance_window.and_then(|w| WindowText::new(w.schedule, w.duration, w.timezone));
         let action_type = match self.r#type {
             None | Some(Urgency::Forced) => ActionType::Forced,
             Some(Urgency::Soft) => ActionType::Soft,
@@ -170,6 +168,7 @@ impl How {
             forced_time: self.forcetime.unwrap_or(0),
             weight: self.weight,
             confirmation_required: self.confirmation_required,
+            window,
         })
     }
 }

@@ -13,7 +13,6 @@ use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, R
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    assignments,
     audit::{Audit, audit_of},
     distribution_set_types::{self, IdBody},
     metadata::{Metadata, MetadataUpdate, NewMetadata},
@@ -36,7 +35,6 @@ pub fn routes() -> Router<AppState> {
         .route("/rest/v1/distributionsets/{distributionSetId}/statistics/actions", get(action_statistics))
         .route("/rest/v1/distributionsets/{distributionSetId}/statistics/rollouts", get(rollout_statistics))
         .route("/rest/v1/distributionsets/{distributionSetId}/statistics/autoassignments", get(auto_assign_statistics))
-        .merge(assignments::set_routes())
 }
 
 async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {

@@ -23,6 +23,7 @@ pub fn routes() -> Router<AppState> {
     Router::new()
         .merge(actions::routes())
         .merge(artifacts::routes())
+        .merge(assignments::routes())
         .merge(configs::routes())
         .merge(distribution_set_types::routes())
         .merge(distribution_sets::routes())

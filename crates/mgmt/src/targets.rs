@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
-    assignments,
     audit::{Audit, audit_of},
     metadata::{Metadata, MetadataUpdate, NewMetadata},
 };
@@ -24,7 +23,6 @@ pub fn routes() -> Router<AppState> {
             get(one_metadata).put(put_metadata).delete(delete_metadata),
         )
         .route("/rest/v1/targets/{controllerId}/tags", get(tags))
-        .merge(assignments::target_routes())
 }
 
 async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {

@@ -9,6 +9,7 @@ use http::{
     HeaderMap, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
 };
+use kettle_domain::{Error, Kind};
 use serde::de::DeserializeOwned;
 
 use crate::{ApiError, AppState};
@@ -98,13 +99,17 @@ fn is_empty(headers: &HeaderMap) -> bool {
     length.is_none_or(|l| l.as_bytes() == b"0") && !headers.contains_key(TRANSFER_ENCODING)
 }
 
+fn too_large(limit: usize) -> ApiError {
+    Error::new(Kind::BodyTooLarge, format!("The request body is too large: {limit} bytes are taken at most.")).into()
+}
+
 /// The whole body, if it has no more than `limit` bytes.
 async fn collect(headers: &HeaderMap, body: axum::body::Body, limit: usize) -> Result<Bytes, ApiError> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|l| l.to_str().ok()).and_then(|l| l.parse::<u64>().ok());
     let mut stream = body.into_data_stream();
     if declared.is_some_and(|d| d > limit as u64) {
         discard(axum::body::Body::from_stream(stream));
-        return Err(ApiError::plain(StatusCode::PAYLOAD_TOO_LARGE));
+        return Err(too_large(limit));
     }
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
@@ -112,7 +117,7 @@ async fn collect(headers: &HeaderMap, body: axum::body::Body, limit: usize) -> R
         let chunk = chunk.map_err(|_| ApiError::plain(StatusCode::BAD_REQUEST))?;
         if whole.len() + joined.len() + chunk.len() > limit {
             discard(axum::body::Body::from_stream(stream));
-            return Err(ApiError::plain(StatusCode::PAYLOAD_TOO_LARGE));
+            return Err(too_large(limit));
         }
         if whole.is_empty() && joined.is_empty() {
             whole = chunk;

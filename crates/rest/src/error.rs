@@ -68,6 +68,9 @@ fn row(kind: Kind) -> (&'static str, &'static str, u16) {
         Kind::BodyNotReadable => {
             ("rest.body.notReadable", "org.eclipse.hawkbit.rest.exception.MessageNotReadableException", 400)
         }
+        Kind::BodyTooLarge => {
+            ("rest.body.notReadable", "org.eclipse.hawkbit.rest.exception.MessageNotReadableException", 413)
+        }
         Kind::InsufficientPermission => ("insufficientPermission", "InsufficientPermissionException", 403),
         Kind::UploadFailed => ("artifact.uploadFailed", "ArtifactUploadFailedException", 500),
         Kind::LoadFailed => ("artifact.loadFailed", "ArtifactBinaryNotFoundException", 500),

@@ -6,7 +6,7 @@ use kettle_cluster::Tx;
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, sea_query::Expr};
 
 use super::{
-    ActionStatus, ActionType, Model, SERVER_PREFIX,
+    ActionStatus, ActionType, Model, SERVER_PREFIX, Window, WindowText,
     entity::{self, Column},
     store,
 };
@@ -35,6 +35,8 @@ pub struct Request {
     pub weight: Option<i32>,
     /// The tenant's confirmation flow if absent.
     pub confirmation_required: Option<bool>,
+    /// When devices may install; at any time if absent.
+    pub window: Option<WindowText>,
 }
 
 /// A new action, and whose it is.
@@ -56,7 +58,7 @@ pub struct Outcome {
 pub async fn assign(ctx: &Ctx, requests: Vec<Request>, offline: bool) -> Result<Outcome> {
     ctx.require(Permission::UpdateTarget)?;
     ctx.require(Permission::ReadDistributionSet)?;
-    let by_set = check(ctx, requests)?;
+    let by_set = check(ctx, requests, offline)?;
     let settings = tenants::settings(ctx.services(), &ctx.tenant).await?;
     let settings = settings.ok_or_else(|| Error::not_found("Tenant", ctx.tenant_id()))?;
     let mut tries = 0;
@@ -72,12 +74,18 @@ pub async fn assign(ctx: &Ctx, requests: Vec<Request>, offline: bool) -> Result<
 }
 
 /// The requests by set, without repetitions.
-fn check(ctx: &Ctx, requests: Vec<Request>) -> Result<BTreeMap<i64, Vec<Request>>> {
+fn check(ctx: &Ctx, requests: Vec<Request>, offline: bool) -> Result<BTreeMap<i64, Vec<Request>>> {
     let mut seen = HashSet::new();
     let requests: Vec<Request> = requests.into_iter().filter(|r| seen.insert(r.clone())).collect();
     for request in &requests {
         if request.weight.is_some_and(|w| !(0..=MAX_WEIGHT).contains(&w)) {
             return Err(Error::constraint(format!("weight must be between 0 and {MAX_WEIGHT}.")));
+        }
+        if let Some(window) = request.window.as_ref().filter(|_| !offline)
+            && Window::parse(window)?.lapsed(ctx.now())
+        {
+            let message = "The maintenance window will not open again: its schedule has no time after now.";
+            return Err(Error::new(Kind::MaintenanceScheduleInvalid, message));
         }
     }
     let targets: HashSet<_> = requests.iter().map(|r| &r.controller_id).collect();
@@ -190,12 +198,16 @@ fn new_action(
     let waits = settings.confirmation_flow && confirm;
     let status = if waits { ActionStatus::WaitForConfirmation } else { ActionStatus::Running };
     let time_forced = request.action_type == ActionType::TimeForced;
+    let window = request.window.as_ref();
     store::NewAction {
         active: true,
         status: status.code(),
         action_type: request.action_type.code(),
         forced_time: if time_forced { request.forced_time } else { 0 },
         weight,
+        maintenance_cron_schedule: window.map(|w| w.schedule.clone()),
+        maintenance_duration: window.map(|w| w.duration.clone()),
+        maintenance_time_zone: window.map(|w| w.timezone.clone()),
         ..plain
     }
 }

@@ -27,6 +27,24 @@ pub async fn cancel(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
+/// Asks the device to cancel an action whose maintenance window has lapsed. One that is closed or under cancellation
+/// stays as it is.
+pub(crate) async fn cancel_lapsed(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
+    let mut tx = ctx.begin().await?;
+    let (_, action) = lock(ctx, &tx, controller_id, id).await?;
+    let lapsed = action.window().is_some_and(|window| window.lapsed(ctx.now()));
+    if !lapsed || !action.is_active() || action.is_canceling_or_canceled() {
+        return Ok(());
+    }
+    let mut row = touched(ctx, &action, false);
+    row.status = Set(ActionStatus::Canceling.code());
+    row.update(&*tx).await?;
+    // hawkBit: this message has no prefix, so that the device's history shows it.
+    note(ctx, &tx, id, ActionStatus::Canceling, "manual cancelation requested").await?;
+    targets::changed(ctx, &mut tx, vec![controller_id.into()]);
+    Ok(tx.commit().await?)
+}
+
 /// Closes an action that the device was asked to cancel, without waiting for its answer.
 pub async fn force_quit(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Set};
 
-use super::{ActionStatus, Model, SERVER_PREFIX, check_status_quota, entity::Column, note, store, touched};
+use super::{
+    ActionStatus, Model, SERVER_PREFIX, cancel_lapsed, check_status_quota, entity::Column, note, store, touched,
+};
 use crate::{
     artifacts as artifact,
     ctx::Ctx,
@@ -21,6 +23,8 @@ pub struct Deployment {
     pub action: Model,
     /// Whether the device is to start at once.
     pub forced: bool,
+    /// Whether the maintenance window is open, if the action has one.
+    pub window_available: Option<bool>,
     pub chunks: Vec<Chunk>,
     pub history: Option<History>,
 }
@@ -43,9 +47,15 @@ pub struct History {
 }
 
 /// An action to carry out. The first read is noted as RETRIEVED, a repeated one writes nothing; a closed action is
-/// readable and stays as it is. `history` asks for so many messages.
+/// readable and stays as it is. An active one whose maintenance window has lapsed is cancelled. `history` asks for so
+/// many messages.
 pub async fn deployment(ctx: &Ctx, controller_id: &str, id: i64, history: i64) -> Result<Deployment> {
-    let (_, action) = find(ctx, controller_id, id).await?;
+    let (_, mut action) = find(ctx, controller_id, id).await?;
+    let under_way = action.is_active() && !action.is_canceling_or_canceled();
+    if under_way && action.window().is_some_and(|window| window.lapsed(ctx.now())) {
+        cancel_lapsed(ctx, controller_id, id).await?;
+        (_, action) = find(ctx, controller_id, id).await?;
+    }
     if action.is_canceling_or_canceled() || action.status() == ActionStatus::WaitForConfirmation {
         return Err(Error::new(Kind::Absent, format!("Action {id} is not to be carried out now.")));
     }
@@ -164,7 +174,8 @@ async fn read(ctx: &Ctx, action: Model, history: i64) -> Result<Deployment> {
         })
         .collect();
     let history = messages(ctx, &action, history).await?;
-    Ok(Deployment { forced: action.is_forced(ctx.now()), chunks, history, action })
+    let window_available = action.window().map(|window| window.available(ctx.now()));
+    Ok(Deployment { forced: action.is_forced(ctx.now()), window_available, chunks, history, action })
 }
 
 async fn visible_metadata(

@@ -2,6 +2,8 @@
 
 use sea_orm::entity::prelude::*;
 
+use super::Window;
+
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "sp_action")]
 pub struct Model {
@@ -51,6 +53,17 @@ impl Model {
     /// Cancelled, or asked to be.
     pub fn is_canceling_or_canceled(&self) -> bool {
         matches!(self.status(), ActionStatus::Canceling | ActionStatus::Canceled)
+    }
+
+    /// The maintenance window, if the action has one.
+    pub fn window(&self) -> Option<Window> {
+        let Model { maintenance_cron_schedule, maintenance_duration, maintenance_time_zone, .. } = self;
+        Window::stored(
+            self.id,
+            maintenance_cron_schedule.clone(),
+            maintenance_duration.clone(),
+            maintenance_time_zone.clone(),
+        )
     }
 
     /// Forced, or time-forced and the time has come.

@@ -2,22 +2,27 @@
 //!
 //! `assign.rs` makes them, `cancel.rs` takes them back, `feedback.rs` takes what devices report, `deployment.rs` is what
 //! a device reads. All of them lock the target's row first, so that a target's state has one writer at a time.
+//! `window.rs` and `cron.rs` say when a device may install.
 
 mod assign;
 mod cancel;
+mod cron;
 mod deployment;
 pub mod entity;
 mod feedback;
 pub mod fields;
 pub(crate) mod store;
+mod window;
 
 pub use assign::{Assigned, Outcome, Request, assign};
+pub(crate) use cancel::cancel_lapsed;
 pub use cancel::{cancel, force, force_quit};
 pub use deployment::{
     Chunk, Deployment, History, artifacts, canceling, deployment, find_download, installed, note_download,
 };
 pub use entity::{ActionStatus, ActionType, Model};
 pub use feedback::{Execution, Feedback, cancel_feedback, update_feedback};
+pub use window::{Window, WindowText};
 
 use std::collections::HashMap;
 
@@ -46,6 +51,8 @@ pub struct Shown {
     pub set_name: String,
     pub set_version: String,
     pub rollout_name: Option<String>,
+    /// When the maintenance window opens next, or has opened; epoch milliseconds.
+    pub window_next_start: Option<i64>,
 }
 
 /// One report about an action.
@@ -117,7 +124,7 @@ pub async fn targets_of_set(ctx: &Ctx, set: i64, installed: bool, listing: &List
     found.ok_or_else(|| Error::not_found("DistributionSet", set))?;
     use targets::entity::Column;
     let column = if installed { Column::InstalledDistributionSet } else { Column::AssignedDistributionSet };
-    targets::list_where(ctx, sea_orm::Condition::all().add(column.eq(set)), listing).await
+    targets::list_of_set(ctx, sea_orm::Condition::all().add(column.eq(set)), listing).await
 }
 
 async fn show_one(ctx: &Ctx, action: Model) -> Result<Shown> {
@@ -147,7 +154,8 @@ async fn show(ctx: &Ctx, actions: Vec<Model>) -> Result<Vec<Shown>> {
         let (controller_id, target_name) = targets.get(&action.target).cloned().unwrap_or_default();
         let (set_name, set_version) = sets.get(&action.distribution_set).cloned().unwrap_or_default();
         let rollout_name = action.rollout.and_then(|id| rollouts.get(&id).cloned());
-        Shown { action, controller_id, target_name, set_name, set_version, rollout_name }
+        let window_next_start = action.window().and_then(|window| window.next_start(ctx.now()));
+        Shown { action, controller_id, target_name, set_name, set_version, rollout_name, window_next_start }
     };
     Ok(actions.into_iter().map(show).collect())
 }

@@ -6,11 +6,16 @@ use kettle_cluster::Event;
 use sea_orm::{ActiveModelTrait, Set};
 use subtle::ConstantTimeEq;
 
-use super::{UpdateStatus, store::NewTarget, view, view::DeviceView};
+use super::{
+    NextKind, UpdateStatus,
+    store::NewTarget,
+    view::{self, DeviceView},
+};
 use crate::{
+    actions,
     ctx::{Ctx, Services, Tenant},
     error::{Error, Kind, Result},
-    tenants::{self, TenantSettings, configuration::polling_range},
+    tenants::{self, TenantSettings, configuration::polling_range, polling},
 };
 
 /// What a device's request shows to prove itself.
@@ -68,8 +73,9 @@ pub struct Poll {
     pub sleep: String,
 }
 
-/// A poll: creates the target if it is new, registers it if it was made by an operator, notes the time and the address.
-/// A poll that changes nothing writes nothing.
+/// A poll: creates the target if it is new, registers it if it was made by an operator, notes the time and the address,
+/// cancels the action that it would offer if its maintenance window has lapsed. A poll that changes nothing writes
+/// nothing.
 pub async fn poll(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, address: &str) -> Result<Poll> {
     let view = match view::get(ctx, settings, controller_id).await? {
         Some(view) if needs_write(ctx, &view, address) => register(ctx, settings, controller_id, address).await?,
@@ -82,11 +88,34 @@ pub async fn poll(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, add
         }
         None => plug_and_play(ctx, settings, controller_id, address).await?,
     };
-    let sleep = match view.interval.deviation {
-        0 => view.interval.text.clone(),
-        _ => view.interval.sleep(rand::random(), polling_range(ctx.settings())),
-    };
+    let view = cancel_lapsed(ctx, settings, view).await?;
+    let sleep = sleep(ctx, settings, &view);
     Ok(Poll { view, sleep })
+}
+
+/// The view after its next action is cancelled, if that action's maintenance window has lapsed.
+async fn cancel_lapsed(ctx: &Ctx, settings: &TenantSettings, view: Arc<DeviceView>) -> Result<Arc<DeviceView>> {
+    let lapsed = |next: &&view::NextAction| next.window.as_ref().is_some_and(|window| window.lapsed(ctx.now()));
+    let Some(next) = view.next.as_ref().filter(|next| next.kind != NextKind::Cancel).filter(lapsed) else {
+        return Ok(view);
+    };
+    actions::cancel_lapsed(ctx, &view.controller_id, next.id).await?;
+    reread(ctx, settings, &view.controller_id).await
+}
+
+/// The polling interval, or less, so that the device comes back in time for the maintenance window.
+fn sleep(ctx: &Ctx, settings: &TenantSettings, view: &DeviceView) -> String {
+    let range = polling_range(ctx.settings());
+    let interval = match view.interval.deviation {
+        0 => view.interval.text.clone(),
+        _ => view.interval.sleep(rand::random(), range),
+    };
+    let now = ctx.now();
+    let window = view.next.as_ref().and_then(|next| next.window.as_ref());
+    match window.and_then(|window| window.next_start(now)).filter(|start| *start >= now) {
+        Some(start) => polling::sleep_before(start - now, settings.maintenance_window_poll_count, interval, range.0),
+        None => interval,
+    }
 }
 
 fn needs_write(ctx: &Ctx, view: &DeviceView, address: &str) -> bool {

@@ -42,3 +42,17 @@ pub const ENTITY: Entity = Entity {
         Field::exists("autoconfirm", AUTO_CONFIRM),
     ],
 };
+
+/// What a list of a distribution set's targets can be sorted by: the names of a set's fields that targets have too.
+pub const AS_OF_SET: Entity = Entity {
+    table: "sp_target",
+    fields: &[
+        Field::column("id", Kind::Long, "id"),
+        Field::column("name", Kind::Text, "name"),
+        Field::column("description", Kind::Text, "description"),
+        Field::column("createdat", Kind::Long, "created_at"),
+        Field::column("createdby", Kind::Text, "created_by"),
+        Field::column("lastmodifiedat", Kind::Long, "last_modified_at"),
+        Field::column("lastmodifiedby", Kind::Text, "last_modified_by"),
+    ],
+};

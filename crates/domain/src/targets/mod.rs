@@ -22,7 +22,7 @@ pub use poll_status::PollStatus;
 pub use view::{DeviceView, NextAction, NextKind, ViewCache};
 
 use kettle_cluster::{Event, Tx};
-use sea_orm::{ActiveModelTrait, Condition, Order, Set};
+use sea_orm::{ActiveModelTrait, Condition, Order, QueryFilter, Set};
 
 use crate::{
     access::Permission,
@@ -33,7 +33,7 @@ use crate::{
 };
 use store::NewTarget;
 
-pub(crate) const DEFAULT_SORT: (&str, Order) = ("controller_id", Order::Asc);
+const DEFAULT_SORT: (&str, Order) = ("controller_id", Order::Asc);
 const MAX_CONTROLLER_ID: usize = 256;
 const MAX_NAME: usize = 128;
 const MAX_DESCRIPTION: usize = 512;
@@ -88,10 +88,17 @@ pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Shown>> {
 }
 
 /// One page of the targets that `which` selects, for other lists of targets.
-pub(crate) async fn list_where(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Page<Shown>> {
-    use sea_orm::QueryFilter;
+async fn list_where(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Page<Shown>> {
     let select = store::of_tenant(ctx.tenant_id()).filter(which);
     shown_page(ctx, search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await?).await
+}
+
+/// The targets that belong to a distribution set in the way that `which` says.
+pub(crate) async fn list_of_set(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Page<Shown>> {
+    let select = store::of_tenant(ctx.tenant_id()).filter(which);
+    // hawkBit: these lists are searched by the fields of targets, and sorted by those of sets.
+    let order = search::order(&fields::AS_OF_SET, listing.sort.as_deref(), ("id", Order::Asc))?;
+    shown_page(ctx, search::ordered_page(ctx, select, &fields::ENTITY, listing, order, None).await?).await
 }
 
 async fn shown_page(ctx: &Ctx, page: Page<Model>) -> Result<Page<Shown>> {

@@ -17,7 +17,7 @@ use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::poll_status;
 use crate::{
-    actions::{ActionStatus, ActionType},
+    actions::{ActionStatus, ActionType, Window},
     ctx::Ctx,
     error::Result,
     tenants::{TenantSettings, polling::Interval},
@@ -47,6 +47,8 @@ pub struct NextAction {
     pub action_type: ActionType,
     /// Epoch milliseconds; from then on a time-forced action is forced.
     pub forced_time: i64,
+    /// The maintenance window, if the action has one; the clock says whether it is open.
+    pub window: Option<Box<Window>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +62,14 @@ impl NextAction {
     /// The `c` of a link: changes with the action's state, so that caches between server and device don't.
     pub fn cache_buster(&self, now: i64) -> i64 {
         let forced = self.action_type == ActionType::TimeForced && now >= self.forced_time;
+        let available = self.window.as_ref().is_some_and(|window| window.available(now));
         let hash = (self.id.wrapping_mul(31)).wrapping_add(self.revision) as i32;
-        i64::from(hash.wrapping_mul(31).wrapping_add(if forced { 1231 } else { 1237 }))
+        let state = match (available, forced) {
+            (true, _) => 1249,
+            (false, true) => 1231,
+            (false, false) => 1237,
+        };
+        i64::from(hash.wrapping_mul(31).wrapping_add(state))
     }
 }
 
@@ -81,7 +89,7 @@ impl ViewCache {
     pub fn new(capacity: u64, ttl: Duration) -> ViewCache {
         let capacity = if ttl.is_zero() { 0 } else { capacity };
         ViewCache {
-            views: Moka::builder().max_capacity(capacity).time_to_live(LIVE.max(ttl)).build(),
+            views: Moka::builder().max_capacity(capacity).time_to_live(LIVE).build(),
             drops: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
             hasher: std::hash::RandomState::new(),
         }
@@ -139,6 +147,7 @@ pub(super) async fn get(ctx: &Ctx, settings: &TenantSettings, controller_id: &st
 
 const READ: &str = "SELECT t.id, t.sec_token, t.update_status, t.address, t.request_controller_attributes, \
      a.id AS action, a.status, a.action_type, a.forced_time, a.optlock_revision AS revision, \
+     a.maintenance_cron_schedule, a.maintenance_duration, a.maintenance_time_zone, \
      (SELECT max(f.id) FROM sp_action f WHERE f.tenant = t.tenant AND f.target = t.id AND f.active = false \
         AND f.status = 0 AND f.distribution_set = t.installed_distribution_set) AS installed \
      FROM sp_target t LEFT JOIN sp_action a ON a.id = (SELECT x.id FROM sp_action x WHERE x.tenant = t.tenant \
@@ -169,8 +178,15 @@ fn next_action(row: &QueryResult) -> Result<Option<NextAction>, DbErr> {
         ActionStatus::Canceling | ActionStatus::Canceled => NextKind::Cancel,
         _ => NextKind::Deployment,
     };
+    let window = Window::stored(
+        id,
+        row.try_get("", "maintenance_cron_schedule")?,
+        row.try_get("", "maintenance_duration")?,
+        row.try_get("", "maintenance_time_zone")?,
+    );
     Ok(Some(NextAction {
         id,
+        window: window.map(Box::new),
         kind,
         revision: row.try_get::<Option<i64>>("", "revision")?.unwrap_or(0),
         action_type: ActionType::from_code(row.try_get("", "action_type")?),

@@ -7,7 +7,13 @@ pub mod entity;
 pub mod polling;
 mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use kettle_cluster::{Event, Tx};
 use kettle_db::Failure;
@@ -41,37 +47,47 @@ pub struct TenantSettings {
 }
 
 /// Settings of the tenants this node serves. `None` is remembered too: an unknown tenant costs one read.
-pub struct Cache(Moka<Tenant, Option<Arc<TenantSettings>>>);
+pub struct Cache {
+    known: Moka<Tenant, Option<Arc<TenantSettings>>>,
+    /// Counts drops, so that a read which overlaps one is not kept.
+    drops: AtomicU64,
+}
 
 const CACHED_TENANTS: u64 = 10_000;
 
 impl Cache {
     pub fn new(ttl: Duration) -> Cache {
         let builder = Moka::builder().max_capacity(CACHED_TENANTS);
-        Cache(if ttl.is_zero() { builder.max_capacity(0).build() } else { builder.time_to_live(ttl).build() })
+        let known = if ttl.is_zero() { builder.max_capacity(0).build() } else { builder.time_to_live(ttl).build() };
+        Cache { known, drops: AtomicU64::new(0) }
     }
 
     pub fn drop_tenant(&self, tenant: &str) {
-        self.0.invalidate(&Tenant::new(tenant));
+        self.drops.fetch_add(1, Ordering::SeqCst);
+        self.known.invalidate(&Tenant::new(tenant));
     }
 
     pub fn drop_all(&self) {
-        self.0.invalidate_all();
+        self.drops.fetch_add(1, Ordering::SeqCst);
+        self.known.invalidate_all();
     }
 }
 
 /// The tenant's settings, or `None` if there is no such tenant.
 pub async fn settings(services: &Services, tenant: &Tenant) -> Result<Option<Arc<TenantSettings>>> {
+    let cache = &services.tenants;
     if services.events.whole()
-        && let Some(known) = services.tenants.0.get(tenant)
+        && let Some(known) = cache.known.get(tenant)
     {
         return Ok(known);
     }
+    let before = cache.drops.load(Ordering::SeqCst);
     let rows = store::configuration(services.db.read(), tenant.id()).await?;
     let known = rows.map(|rows| Arc::new(configuration::parse(&rows, &services.settings)));
-    // A change between the read and this line leaves an older value for at most the cache's time to live, and only if
-    // its event came first; unlike a target's view, no device waits on it.
-    services.tenants.0.insert(tenant.clone(), known.clone());
+    cache.known.insert(tenant.clone(), known.clone());
+    if cache.drops.load(Ordering::SeqCst) != before {
+        cache.known.invalidate(tenant);
+    }
     Ok(known)
 }
 

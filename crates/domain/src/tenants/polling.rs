@@ -73,6 +73,16 @@ impl Interval {
     }
 }
 
+/// What a device sleeps that is to come back `polls` times until a maintenance window opens in `ms`: at most the
+/// `interval`, at least `min` milliseconds.
+pub fn sleep_before(ms: i64, polls: i64, interval: String, min: i64) -> String {
+    let sleep = ms / 1000 * 1000 / polls.max(1);
+    match duration_ms(&interval) {
+        Some(interval_ms) if sleep <= interval_ms => format_ms(sleep.max(min)),
+        _ => interval,
+    }
+}
+
 /// `ss`, `mm:ss`, `HH:mm:ss`, or an ISO-8601 duration of days and time, in milliseconds.
 pub fn duration_ms(text: &str) -> Option<i64> {
     if let Some(iso) = text.strip_prefix(['P', 'p']) {
@@ -174,6 +184,22 @@ mod tests {
         for bad in ["nonsense", "00:05:00~100%", "00:05:00,", "00:05:00, a==b", "00:05:00      "] {
             assert_eq!(PollingTime::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn devices_come_back_in_time_for_a_window() {
+        for (ms, sleep) in [
+            (86_400_000, "00:05:00"),
+            (900_999, "00:05:00"),
+            (899_000, "00:04:59"),
+            (600_000, "00:03:20"),
+            (90_999, "00:00:30"),
+            (0, "00:00:30"),
+        ] {
+            assert_eq!(sleep_before(ms, 3, "00:05:00".into(), 30_000), sleep, "{ms}");
+        }
+        assert_eq!(sleep_before(60_000, 0, "00:05:00".into(), 30_000), "00:01:00");
+        assert_eq!(sleep_before(86_400_000, 1, "PT25H".into(), 30_000), "PT24H");
     }
 
     #[test]

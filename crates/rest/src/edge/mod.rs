@@ -17,7 +17,7 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{
-    HeaderValue, Method, StatusCode,
+    HeaderValue, Method, StatusCode, Uri,
     header::{ALLOW, CONTENT_LENGTH, IF_NONE_MATCH},
 };
 use kettle_domain::Error;
@@ -50,9 +50,13 @@ async fn run(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Res
     let get = request.method() == Method::GET;
     let if_none_match = if get { request.headers().get(IF_NONE_MATCH).cloned() } else { None };
 
-    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(panic) => ApiError::from(Error::internal(message(panic.as_ref()))).into_response(),
+    let mut response = if holds_nul(request.uri()) {
+        ApiError::not_readable("The address holds a NUL character.").into_response()
+    } else {
+        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            Ok(response) => response,
+            Err(panic) => ApiError::from(Error::internal(message(panic.as_ref()))).into_response(),
+        }
     };
     if response.extensions().get::<Plain>().is_some() {
         response = plain(response, edge.state.services.clock.now_ms());
@@ -66,6 +70,11 @@ async fn run(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Res
         line.end(response.status());
     }
     response
+}
+
+/// No name or search of the peer's holds NUL, and PostgreSQL's text can't.
+fn holds_nul(uri: &Uri) -> bool {
+    uri.path().contains("%00") || uri.query().is_some_and(|query| query.contains("%00"))
 }
 
 async fn not_found(State(state): State<AppState>, request: Request) -> ApiError {

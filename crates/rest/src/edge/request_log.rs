@@ -56,7 +56,7 @@ impl Line {
         let user = auth::basic(&headers).map(|(name, _)| name);
         tracing::info!(
             http.status = status.as_u16(),
-            http.duration_ms = self.started.elapsed().as_secs_f64() * 1000.0,
+            http.duration_ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3,
             user.name = user,
             client.address = self.client.map(tracing::field::display),
             "{} {}",

@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::*;
+use super::{database::Engine, settings::User, value::Secret, *};
 
 /// A folder with files in it, gone with the value.
 struct Folder(PathBuf);

@@ -177,7 +177,7 @@ async fn adopted() -> Option<(Server, Store)> {
     let store = hawkbits_database("1.20.0").await;
     load(&store.url, &recording.join("tables"));
     let data = tempfile::Builder::new().prefix("kettle-adopted-").tempdir().unwrap();
-    copy(&recording.join("artifacts"), &data.path().join("artifacts"));
+    copy(&recording.join("artifacts"), &data.path().join("artifactrepo"));
     Some((Server::start_on(Arc::new(data), store.database()), store))
 }
 
