@@ -6,8 +6,10 @@
 mod connect;
 pub mod dialect;
 pub mod migrate;
+mod row;
 
 pub use connect::{Db, Settings};
+pub use row::column;
 pub use sea_orm;
 pub use sqlx;
 

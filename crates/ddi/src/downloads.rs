@@ -5,7 +5,7 @@ use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri,
     header::{CONTENT_DISPOSITION, CONTENT_TYPE, RANGE},
 };
-use kettle_domain::{actions, artifacts};
+use kettle_domain::{Kind, actions, artifacts};
 use kettle_rest::{ApiError, Base, DeviceAccept, FileMeta, Path, Result, attachment, file_response, matches};
 
 use crate::{deployment::Artifact, device::Device, poll::device_href};
@@ -33,18 +33,33 @@ pub async fn download(
     if let Some(filename) = filename.strip_suffix(MD5_SUFFIX) {
         return md5(device, module, filename, uri.path()).await;
     }
-    let artifact = actions::find_download(&device.ctx, &device.controller_id, module, &filename).await?;
+    let artifact = find(&device, module, &filename).await?;
     let file = artifacts::open(&device.ctx, &artifact).await?;
-    // A look at the headers alone (HEAD) is no download, and a range is a part of one.
-    if method == Method::GET && !headers.contains_key(RANGE) && matches(&headers, &artifact.sha1_hash) {
-        actions::note_download(&device.ctx, &device.controller_id, module, uri.path()).await?;
+    if matches(&headers, &artifact.sha1_hash) {
+        let action = actions::check_download(&device.ctx, &device.controller_id, module).await?;
+        // A look at the headers alone (HEAD) is no download, and a range is a part of one.
+        if method == Method::GET && !headers.contains_key(RANGE) {
+            actions::note_download(&device.ctx, action, uri.path()).await?;
+        }
     }
     Ok(file_response(&method, &headers, file, &FileMeta::from(artifact)).await)
 }
 
+/// Links write a blank as `+`, and a path that is decoded keeps a `+` as it is: so both are looked for.
+async fn find(device: &Device, module: i64, filename: &str) -> Result<artifacts::Model> {
+    let named = async |name: &str| actions::find_download(&device.ctx, &device.controller_id, module, name).await;
+    match named(filename).await {
+        Err(error) if error.kind == Kind::Absent && filename.contains('+') => {
+            Ok(named(&filename.replace('+', " ")).await?)
+        }
+        found => Ok(found?),
+    }
+}
+
 async fn md5(device: Device, module: i64, filename: &str, path: &str) -> Result<Response> {
-    let artifact = actions::find_download(&device.ctx, &device.controller_id, module, filename).await?;
-    actions::note_download(&device.ctx, &device.controller_id, module, path).await?;
+    let artifact = find(&device, module, filename).await?;
+    let action = actions::check_download(&device.ctx, &device.controller_id, module).await?;
+    actions::note_download(&device.ctx, action, path).await?;
     let Some(sum) = artifact.md5_hash else { return Err(ApiError::empty(StatusCode::NOT_FOUND)) };
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/plain")),

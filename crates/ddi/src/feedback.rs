@@ -5,7 +5,6 @@ use http::StatusCode;
 use kettle_domain::actions::{self, Execution, Feedback};
 use kettle_rest::{DeviceBody, Path, Result};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::device::Device;
 
@@ -40,7 +39,7 @@ struct Status {
     result: ResultBody,
     code: Option<i32>,
     #[serde(default)]
-    details: Option<Vec<Value>>,
+    details: Option<Vec<Option<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -81,17 +80,11 @@ impl From<FeedbackBody> for Feedback {
             ExecutionBody::Download => Execution::Download,
             ExecutionBody::Downloaded => Execution::Downloaded,
         };
-        // A detail that is no text is taken as it is written; a null says nothing.
-        let detail = |value| match value {
-            Value::String(text) => Some(text),
-            Value::Null => None,
-            other => Some(other.to_string()),
-        };
         Feedback {
             execution,
             failed: body.status.result.finished == Finished::Failure,
             code: body.status.code,
-            details: body.status.details.into_iter().flatten().filter_map(detail).collect(),
+            details: body.status.details.into_iter().flatten().flatten().collect(),
             timestamp: body.timestamp,
         }
     }

@@ -6,6 +6,7 @@ mod deployment;
 mod device;
 mod downloads;
 mod feedback;
+mod installed_base;
 mod poll;
 
 use axum::{
@@ -22,6 +23,7 @@ pub fn routes() -> Router<AppState> {
         .route(&below("/configData"), put(config_data::put))
         .route(&below("/deploymentBase/{actionId}"), get(deployment::deployment_base))
         .route(&below("/deploymentBase/{actionId}/feedback"), post(feedback::deployment))
+        .route(&below("/installedBase"), put(installed_base::put))
         .route(&below("/installedBase/{actionId}"), get(deployment::installed_base))
         .route(&below("/cancelAction/{actionId}"), get(deployment::cancel_action))
         .route(&below("/cancelAction/{actionId}/feedback"), post(feedback::cancel))

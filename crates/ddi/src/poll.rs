@@ -2,8 +2,8 @@
 
 use axum::response::Response;
 use kettle_domain::targets::{self, NextKind};
-use kettle_rest::{Base, DeviceAccept, RemoteAddress, Result};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use kettle_rest::{Base, DeviceAccept, RemoteAddress, Result, SEGMENT, segment};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::device::Device;
@@ -22,30 +22,9 @@ pub async fn poll(
     }))
 }
 
-/// What a path segment may not hold as it is.
-const SEGMENT: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'`')
-    .add(b'{')
-    .add(b'}')
-    .add(b'/')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'|')
-    .add(b'[')
-    .add(b']');
-
 /// Where everything of a device lies.
 pub fn device_href(base: &Base, device: &Device) -> String {
-    let (tenant, id) =
-        (utf8_percent_encode(&device.tenant, SEGMENT), utf8_percent_encode(&device.controller_id, SEGMENT));
-    base.href(&format!("/{tenant}/controller/v1/{id}"))
+    base.href(&format!("/{}/controller/v1/{}", segment(&device.tenant), segment(&device.controller_id)))
 }
 
 /// A file's name in an address, as the peer encodes it: a blank is `+`.

@@ -124,6 +124,12 @@ impl Ctx {
         Ctx { services: services.clone(), tenant, actor }
     }
 
+    /// For the server's own work in the name of another.
+    pub fn system_as(services: &Arc<Services>, tenant: Tenant, name: &str) -> Ctx {
+        let actor = Actor { name: name.into(), authorities: None };
+        Ctx { services: services.clone(), tenant, actor }
+    }
+
     pub fn require(&self, permission: Permission) -> Result<()> {
         self.actor.authorities.as_ref().map_or(Ok(()), |a| a.require(permission))
     }

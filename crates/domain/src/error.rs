@@ -26,8 +26,8 @@ pub enum Kind {
     BodyTooLarge,
     InsufficientPermission,
     UploadFailed,
-    /// A file without content: 400 without a body.
-    EmptyUpload,
+    /// 400 without a body: a file without content, a flag that can't be taken back.
+    Refused,
     LoadFailed,
     EncryptionNotSupported,
     Md5Mismatch,
@@ -62,6 +62,8 @@ pub enum EntityId {
     Text(String),
     Number(i64),
     Texts(Vec<String>),
+    /// A name and a version, as a member and its value.
+    Versioned(String, String),
     Numbers(Vec<i64>),
 }
 
@@ -91,12 +93,20 @@ impl Error {
             EntityId::Text(id) => format!("{entity} with given identifier {{{id}}} does not exist."),
             EntityId::Number(id) => format!("{entity} with given identifier {{{id}}} does not exist."),
             EntityId::Texts(ids) => format!("{entity}s with given identifiers {{{}}} do not exist.", ids.join(",")),
+            EntityId::Versioned(name, version) => {
+                format!("{entity} with given identifier {{{name}={version}}} does not exist.")
+            }
             EntityId::Numbers(ids) => {
                 let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
                 format!("{entity}s with given identifiers {{{}}} do not exist.", ids.join(","))
             }
         };
         Error { kind: Kind::EntityNotFound, message, entity: Some((entity, id)), cause: None }
+    }
+
+    /// Of several asked for by id, these are missing. The peer lists them as texts, also a single one.
+    pub fn not_found_all(entity: &'static str, ids: &[i64]) -> Error {
+        Error::not_found(entity, ids.iter().map(i64::to_string).collect::<Vec<_>>())
     }
 
     pub fn constraint(message: impl Into<String>) -> Error {

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod actions;
 pub mod artifacts;
+mod audit;
 mod ctx;
 pub mod distribution_set_types;
 pub mod distribution_sets;

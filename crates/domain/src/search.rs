@@ -2,7 +2,8 @@
 
 use kettle_ql::{Entity, FieldError, Macros, Node, ParseError};
 use sea_orm::{
-    EntityTrait, FromQueryResult, Order, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
+    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Order, PaginatorTrait, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, QueryTrait, Select,
     sea_query::{Alias, Condition, Expr},
 };
 
@@ -44,8 +45,9 @@ pub fn order(
     default: (&'static str, Order),
 ) -> Result<Vec<(&'static str, Order)>> {
     let mut columns = Vec::new();
-    for part in sort.into_iter().flat_map(|s| s.split(',')) {
-        let Some((field, direction)) = part.split_once(':') else {
+    for part in sort.into_iter().flat_map(|s| s.split(',')).filter(|part| !part.is_empty()) {
+        let mut words = part.trim().split(':').filter(|word| !word.is_empty());
+        let (Some(field), Some(direction), None) = (words.next(), words.next(), words.next()) else {
             let message = "The sort parameter is field:ASC or field:DESC, several separated by commas.";
             return Err(Error::new(Kind::SortSyntax, message));
         };
@@ -84,10 +86,11 @@ where
     E::Model: FromQueryResult + Send + Sync,
 {
     let order = order(entity, listing.sort.as_deref(), default)?;
-    ordered_page(ctx, select, entity, listing, order, known_total).await
+    let decode = |row: &QueryResult| E::Model::from_query_result(row, "");
+    ordered_page(ctx, select, entity, listing, order, known_total, decode).await
 }
 
-/// As [`page`], for a list whose order is not that of its entity's fields.
+/// As [`page`], for a list whose order is not that of its entity's fields, or whose rows are read in a way of their own.
 pub async fn ordered_page<E>(
     ctx: &Ctx,
     select: Select<E>,
@@ -95,6 +98,7 @@ pub async fn ordered_page<E>(
     listing: &Listing,
     order: Vec<(&'static str, Order)>,
     known_total: Option<u64>,
+    decode: impl Fn(&QueryResult) -> Result<E::Model, DbErr>,
 ) -> Result<Page<E::Model>>
 where
     E: EntityTrait,
@@ -109,7 +113,8 @@ where
         select = select.order_by(Expr::col((Alias::new(entity.table), Alias::new(column))), direction);
     }
     let db = ctx.db().read();
-    let content = select.offset(listing.offset).limit(listing.limit).all(db).await?;
+    let rows = db.query_all(&select.offset(listing.offset).limit(listing.limit).into_query()).await?;
+    let content = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
     let read = content.len() as u64;
     let total = match known_total.filter(|_| listing.q.is_none()) {
         Some(total) => total,

@@ -1,16 +1,14 @@
 //! `/rest/v1/actions` and `/rest/v1/targets/{controllerId}/actions`: what is under way, and what was.
 
 use axum::{Router, response::Response, routing::get};
-use kettle_domain::{
-    Error, Kind,
-    actions::{self, ActionStatus, ActionType, Shown, StatusShown},
-};
+use kettle_domain::actions::{self, ActionStatus, ActionType, Shown, StatusShown};
 use kettle_rest::{
     Accept, ApiError, AppState, Base, Body, Links, ListQuery, Paged, Params, Path, Result, User, no_content,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    assignments::Urgency,
     audit::{Audit, audit_of},
     targets,
 };
@@ -64,10 +62,8 @@ async fn update(
     Path((target, id)): Path<(String, i64)>,
     Body(update): Body<ActionBody>,
 ) -> Result<Response> {
-    if update.force_type.as_deref() != Some(ActionType::Forced.name()) {
-        return Err(Error::new(Kind::BodyNotReadable, "forceType can be set to forced only.").into());
-    }
-    Ok(media.ok(&Action::full(actions::force(&ctx, &target, id).await?, &base)))
+    let forced = update.force_type.is_some_and(|urgency| ActionType::from(urgency) == ActionType::Forced);
+    Ok(media.ok(&Action::full(actions::force(&ctx, &target, id, forced).await?, &base)))
 }
 
 async fn cancel(User(ctx): User, Path((target, id)): Path<(String, i64)>, params: Params) -> Result<Response> {
@@ -92,7 +88,7 @@ async fn statuses(
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ActionBody {
-    force_type: Option<String>,
+    force_type: Option<Urgency>,
 }
 
 #[derive(Clone, Debug, Serialize)]

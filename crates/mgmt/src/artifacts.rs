@@ -8,7 +8,7 @@ use axum::{
     response::Response,
     routing::get,
 };
-use kettle_domain::artifacts::{self, Model, NewArtifact};
+use kettle_domain::artifacts::{self, Model, NewArtifact, Shown};
 use kettle_rest::{
     Accept, AppState, Base, FileMeta, Links, Params, Path, Result, User, discard, file_response, multipart_file,
     no_content,
@@ -34,10 +34,9 @@ async fn list(
     Path(module): Path<i64>,
     params: Params,
 ) -> Result<Response> {
-    let full = params.text("representation").as_deref() == Some("full");
+    let full = params.text("representation").as_deref() == Some("full") && !by_url_handler(&params)?;
     let found = artifacts::list(&ctx, module).await?.into_iter();
-    let show = |a| if full { Artifact::full(a, &base) } else { Artifact::compact(a, &base) };
-    Ok(media.ok(&found.map(show).collect::<Vec<_>>()))
+    Ok(media.ok(&found.map(|shown| Artifact::shown(shown, full, &base)).collect::<Vec<_>>()))
 }
 
 async fn one(
@@ -45,8 +44,10 @@ async fn one(
     Accept(media): Accept,
     base: Base,
     Path((module, id)): Path<(i64, i64)>,
+    params: Params,
 ) -> Result<Response> {
-    Ok(media.ok(&Artifact::full(artifacts::get(&ctx, module, id).await?, &base)))
+    let full = !by_url_handler(&params)?;
+    Ok(media.ok(&Artifact::shown(artifacts::get(&ctx, module, id).await?, full, &base)))
 }
 
 async fn upload(
@@ -83,14 +84,19 @@ async fn download(
     Ok(file_response(&method, &headers, file, &file_meta(artifact)).await)
 }
 
-/// The parameters outweigh what the form says of its file.
+/// Whether links to downloads are wanted as configured for clients of this API: none are.
+fn by_url_handler(params: &Params) -> Result<bool> {
+    Ok(params.flag("useartifacturlhandler")?.unwrap_or(false))
+}
+
+/// The parameters outweigh what the form says of its file. Hashes come in any case.
 fn new_artifact(params: &Params, filename: Option<String>) -> NewArtifact {
-    let text = |name: &str| params.text(name).map(String::from).filter(|v| !v.is_empty());
+    let hash = |name: &str| params.text(name).map(|v| v.to_lowercase()).filter(|v| !v.is_empty());
     NewArtifact {
-        filename: text("filename").or(filename).unwrap_or_default(),
-        md5: text("md5sum"),
-        sha1: text("sha1sum"),
-        sha256: text("sha256sum"),
+        filename: params.text("filename").map(String::from).or(filename).unwrap_or_default(),
+        md5: hash("md5sum"),
+        sha1: hash("sha1sum"),
+        sha256: hash("sha256sum"),
     }
 }
 
@@ -129,6 +135,15 @@ struct Hashes {
 }
 
 impl Artifact {
+    /// With the link to its download, if that is asked for and there is anything to download.
+    fn shown(shown: Shown, full: bool, base: &Base) -> Artifact {
+        if full && !shown.deleted {
+            Artifact::full(shown.artifact, base)
+        } else {
+            Artifact::compact(shown.artifact, base)
+        }
+    }
+
     /// As in a list: with the link to itself only.
     fn compact(artifact: Model, base: &Base) -> Artifact {
         let links = Links::this(href(base, &artifact));

@@ -1,13 +1,22 @@
 //! Assigning distribution sets to targets, and the sets of a target, the targets of a set.
 
+use std::{fmt, marker::PhantomData};
+
 use axum::{Router, response::Response, routing::get};
 use kettle_domain::{
-    Error,
     actions::{self, ActionType, Outcome, Request, WindowText},
     targets as domain,
 };
-use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Params, Path, Result, User, no_content};
-use serde::{Deserialize, Serialize};
+use kettle_rest::{
+    Accept, ApiError, AppState, Base, Body, Links, ListQuery, Paged, Params, Path, Result, User, no_content,
+};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
 
 use crate::{actions::href, distribution_sets::DistributionSet, targets::Target};
 
@@ -57,11 +66,15 @@ async fn assign_to_target(
     base: Base,
     Path(id): Path<String>,
     params: Params,
-    Body(sets): Body<OneOrMany<SetBody>>,
+    Body(OneOrMany(sets)): Body<OneOrMany<AssignBody<i64>>>,
 ) -> Result<Response> {
-    domain::find(&ctx, &id).await?;
-    let requests = sets.into_vec().into_iter().map(|set| set.request(&id)).collect::<Result<_>>()?;
-    let outcome = actions::assign(&ctx, requests, params.flag("offline")?.unwrap_or(false)).await?;
+    let offline = params.flag("offline")?.unwrap_or(false);
+    // hawkBit: offline, an unknown target is left out silently.
+    if !offline {
+        domain::find(&ctx, &id).await?;
+    }
+    let requests = sets.into_iter().map(|set| set.request(|set| (id.clone(), set))).collect::<Result<_>>()?;
+    let outcome = actions::assign(&ctx, requests, offline).await?;
     Ok(media.ok(&Assignment::new(outcome, &base)))
 }
 
@@ -71,37 +84,46 @@ async fn assign_set(
     base: Base,
     Path(set): Path<i64>,
     params: Params,
-    Body(targets): Body<Vec<TargetBody>>,
+    Body(targets): Body<Vec<AssignBody<String>>>,
 ) -> Result<Response> {
-    let requests = targets.into_iter().map(|target| target.request(set)).collect::<Result<_>>()?;
+    let requests = targets.into_iter().map(|target| target.request(|id| (id, set))).collect::<Result<_>>()?;
     let outcome = actions::assign(&ctx, requests, params.flag("offline")?.unwrap_or(false)).await?;
     Ok(media.ok(&Assignment::new(outcome, &base)))
 }
 
 /// A list, or one without the brackets.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany<T> {
-    Many(Vec<T>),
-    One(T),
-}
+struct OneOrMany<T>(Vec<T>);
 
-impl<T> OneOrMany<T> {
-    fn into_vec(self) -> Vec<T> {
-        match self {
-            OneOrMany::Many(many) => many,
-            OneOrMany::One(one) => vec![one],
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OneOrMany<T>, D::Error> {
+        struct Either<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object or a list of objects")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<T>, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(seq))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(|one| vec![one])
+            }
         }
+
+        deserializer.deserialize_any(Either(PhantomData)).map(OneOrMany)
     }
 }
 
-/// How a set is assigned, whichever of the two ends names it.
+/// One end of an assignment, the set's id or the target's, and how the set is assigned.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct How {
-    #[serde(default)]
+struct AssignBody<Id> {
+    id: Option<Id>,
     r#type: Option<Urgency>,
-    #[serde(default)]
     forcetime: Option<i64>,
     weight: Option<i32>,
     confirmation_required: Option<bool>,
@@ -115,56 +137,36 @@ struct WindowBody {
     timezone: Option<String>,
 }
 
+/// An action's type on the wire.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Urgency {
+pub enum Urgency {
     Soft,
     Forced,
     TimeForced,
     DownloadOnly,
 }
 
-#[derive(Deserialize)]
-struct SetBody {
-    id: Option<i64>,
-    #[serde(flatten)]
-    how: How,
-}
-
-#[derive(Deserialize)]
-struct TargetBody {
-    id: Option<String>,
-    #[serde(flatten)]
-    how: How,
-}
-
-impl SetBody {
-    fn request(self, controller_id: &str) -> Result<Request> {
-        let set = self.id.ok_or_else(|| Error::constraint("id must not be null."))?;
-        self.how.request(controller_id.to_owned(), set)
+impl From<Urgency> for ActionType {
+    fn from(urgency: Urgency) -> ActionType {
+        match urgency {
+            Urgency::Soft => ActionType::Soft,
+            Urgency::Forced => ActionType::Forced,
+            Urgency::TimeForced => ActionType::TimeForced,
+            Urgency::DownloadOnly => ActionType::DownloadOnly,
+        }
     }
 }
 
-impl TargetBody {
-    fn request(self, set: i64) -> Result<Request> {
-        let controller_id = self.id.ok_or_else(|| Error::constraint("id must not be null."))?;
-        self.how.request(controller_id, set)
-    }
-}
-
-impl How {
-    fn request(self, controller_id: String, set: i64) -> Result<Request> {
+impl<Id> AssignBody<Id> {
+    /// `ends` makes target and set of the end that is named here.
+    fn request(self, ends: impl FnOnce(Id) -> (String, i64)) -> Result<Request> {
+        let (controller_id, set) = ends(self.id.ok_or_else(|| ApiError::not_readable("id is required."))?);
         let window = self.maintenance_window.and_then(|w| WindowText::new(w.schedule, w.duration, w.timezone));
-        let action_type = match self.r#type {
-            None | Some(Urgency::Forced) => ActionType::Forced,
-            Some(Urgency::Soft) => ActionType::Soft,
-            Some(Urgency::TimeForced) => ActionType::TimeForced,
-            Some(Urgency::DownloadOnly) => ActionType::DownloadOnly,
-        };
         Ok(Request {
             controller_id,
             set,
-            action_type,
+            action_type: self.r#type.map_or(ActionType::Forced, ActionType::from),
             forced_time: self.forcetime.unwrap_or(0),
             weight: self.weight,
             confirmation_required: self.confirmation_required,

@@ -1,7 +1,10 @@
 //! `/rest/v1/system/configs`: the tenant's settings.
 
 use axum::{Router, response::Response, routing::get};
-use kettle_domain::tenants::configuration::{self, Entry, Value as Setting};
+use kettle_domain::{
+    Error, Kind,
+    tenants::configuration::{self, Entry, Value as Setting},
+};
 use kettle_rest::{Accept, ApiError, AppState, Base, Body, Links, ListedLink, Path, Result, User, no_content};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -54,8 +57,9 @@ fn setting(value: Value) -> Result<Setting> {
         Value::Bool(b) => Ok(Setting::Boolean(b)),
         Value::String(text) => Ok(Setting::Text(text)),
         Value::Number(n) => Ok(n.as_i64().map_or_else(|| Setting::Text(n.to_string()), Setting::Number)),
-        Value::Null | Value::Array(_) | Value::Object(_) => {
-            Err(ApiError::not_readable("A setting's value is a boolean, a number or a text."))
+        Value::Null => Err(ApiError::not_readable("A setting's value is a boolean, a number or a text.")),
+        Value::Array(_) | Value::Object(_) => {
+            Err(Error::new(Kind::ConfigValueInvalid, "A setting's value is a boolean, a number or a text.").into())
         }
     }
 }

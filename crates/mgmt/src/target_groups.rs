@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use axum::{
     Router,
+    http::StatusCode,
     response::Response,
     routing::{get, put},
 };
@@ -78,5 +79,5 @@ async fn unassign_matching(User(ctx): User, params: Params) -> Result<Response> 
 }
 
 fn required<'a>(params: &'a Params, name: &str) -> Result<Cow<'a, str>> {
-    params.text(name).ok_or_else(|| ApiError::not_readable(format!("The parameter {name} is required.")))
+    params.text(name).ok_or_else(|| ApiError::plain(StatusCode::BAD_REQUEST))
 }

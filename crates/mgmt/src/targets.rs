@@ -2,8 +2,7 @@
 
 use axum::{Router, response::Response, routing::get};
 use kettle_domain::targets::{self, Create, Shown, Update, UpdateStatus, entity::metadata};
-use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content, segment};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -252,28 +251,9 @@ impl Target {
     }
 }
 
-/// What a path segment may not hold as it is.
-const SEGMENT: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'`')
-    .add(b'{')
-    .add(b'}')
-    .add(b'/')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'|')
-    .add(b'[')
-    .add(b']');
-
 /// The address of a target. Its id may hold any character but whitespace.
 pub fn href(base: &Base, controller_id: &str) -> String {
-    base.href(&format!("/rest/v1/targets/{}", utf8_percent_encode(controller_id, SEGMENT)))
+    base.href(&format!("/rest/v1/targets/{}", segment(controller_id)))
 }
 
 /// The host of an address, unless it is hidden or a broker's.

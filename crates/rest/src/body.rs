@@ -12,7 +12,7 @@ use http::{
 use kettle_domain::{Error, Kind};
 use serde::de::DeserializeOwned;
 
-use crate::{ApiError, AppState};
+use crate::{ApiError, AppState, lenient};
 
 /// A JSON body of the Management API.
 pub struct Body<T>(pub T);
@@ -81,7 +81,8 @@ async fn read<T: DeserializeOwned>(request: Request, taken: &'static str, limit:
     let parsed = if cbor {
         ciborium::from_reader(bytes.as_ref()).map_err(|e| e.to_string())
     } else {
-        serde_json::from_slice(&bytes).map_err(|e| e.to_string())
+        // Nearly every body needs no conversion, and pays for none.
+        serde_json::from_slice(&bytes).or_else(|e| lenient::from_slice(&bytes).map_err(|_| e.to_string()))
     };
     parsed.map_err(|e| ApiError::not_readable(format!("The request body can't be read: {e}")))
 }

@@ -100,7 +100,7 @@ fn row(kind: Kind) -> (&'static str, &'static str, u16) {
         Kind::Internal => ("repo.genericError", "org.eclipse.hawkbit.exception.GenericSpServerException", 500),
         Kind::Absent => ("", "", 404),
         Kind::Gone => ("", "", 410),
-        Kind::EmptyUpload => ("", "", 400),
+        Kind::Refused => ("", "", 400),
     }
 }
 
@@ -195,6 +195,7 @@ fn entity_id(id: &EntityId) -> serde_json::Value {
         EntityId::Text(id) => id.as_str().into(),
         EntityId::Number(id) => (*id).into(),
         EntityId::Texts(ids) => ids.as_slice().into(),
+        EntityId::Versioned(name, version) => serde_json::json!({ name.as_str(): version }),
         EntityId::Numbers(ids) => ids.as_slice().into(),
     }
 }
@@ -258,7 +259,7 @@ mod tests {
 
     #[tokio::test]
     async fn some_kinds_answer_without_a_body() {
-        for (kind, status) in [(Kind::Absent, 404), (Kind::Gone, 410), (Kind::EmptyUpload, 400)] {
+        for (kind, status) in [(Kind::Absent, 404), (Kind::Gone, 410), (Kind::Refused, 400)] {
             let response = ApiError::from(Error::new(kind, "not shown")).into_response();
             assert_eq!(response.status(), status);
             assert!(!response.headers().contains_key("content-type"));

@@ -1,7 +1,8 @@
-//! Ids and names in the address.
+//! Ids and names in the address, read and written.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use percent_encoding::{AsciiSet, CONTROLS, PercentEncode, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use crate::{ApiError, AppState};
@@ -19,4 +20,28 @@ impl<T: DeserializeOwned + Send + 'static> FromRequestParts<AppState> for Path<T
             Err(rejection) => Err(ApiError::not_readable(rejection.body_text())),
         }
     }
+}
+
+/// What a path segment may not hold as it is.
+pub const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}')
+    .add(b'/')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'|')
+    .add(b'[')
+    .add(b']');
+
+/// A name as a path segment of a link: controllerIds, for one, may hold any character but whitespace.
+pub fn segment(name: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(name, SEGMENT)
 }

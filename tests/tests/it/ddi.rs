@@ -6,3 +6,4 @@ mod config_data;
 mod controller;
 mod deployment_base;
 mod feedback;
+mod installed_base;

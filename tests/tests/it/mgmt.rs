@@ -2,6 +2,9 @@
 
 mod actions;
 mod distributionsets;
+mod distributionsettypes;
+mod methods;
 mod softwaremodules;
 mod system_configs;
+mod targetgroups;
 mod targets;

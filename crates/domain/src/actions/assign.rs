@@ -132,8 +132,9 @@ async fn assign_set(
     check_types(ctx, tx, full.set.ds_type, &found).await?;
     let (done, selected): (Vec<_>, Vec<_>) = found.into_iter().partition(|t| t.assigned_distribution_set == Some(set));
     outcome.already_assigned += done.len() as u64;
-    // Offline, a target with an update under way is passed over without a word.
-    let selected: Vec<_> = selected.into_iter().filter(|t| !offline || !t.is(UpdateStatus::Pending)).collect();
+    // hawkBit: offline, a target with an update under way is passed over, and counts as if it had the set.
+    let (busy, selected): (Vec<_>, Vec<_>) = selected.into_iter().partition(|t| offline && t.is(UpdateStatus::Pending));
+    outcome.already_assigned += busy.len() as u64;
     if selected.is_empty() {
         return Ok(());
     }
@@ -216,7 +217,7 @@ fn new_action(
 async fn first_statuses(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, actions: &[Model], offline: bool) -> Result<()> {
     let assigned = format!("Assignment initiated by user '{}'", ctx.actor_name());
     if offline {
-        let reported = vec![format!("{SERVER_PREFIX}Action reported as offline deployment")];
+        let reported = vec![assigned, format!("{SERVER_PREFIX}Action reported as offline deployment")];
         return note_all(ctx, tx, actions.iter(), ActionStatus::Finished, reported).await;
     }
     if !settings.confirmation_flow {

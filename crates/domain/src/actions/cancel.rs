@@ -60,11 +60,15 @@ pub async fn force_quit(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// Makes a soft, time-forced or download-only action forced. One that is forced already stays as it is.
-pub async fn force(ctx: &Ctx, controller_id: &str, id: i64) -> Result<Shown> {
+/// Makes a soft, time-forced or download-only action forced. One that is forced already stays as it is. Nothing else
+/// than `forced` can be asked for.
+pub async fn force(ctx: &Ctx, controller_id: &str, id: i64, forced: bool) -> Result<Shown> {
     ctx.require(Permission::UpdateTarget)?;
     let mut tx = ctx.begin().await?;
     let (_, mut action) = lock(ctx, &tx, controller_id, id).await?;
+    if !forced {
+        return Err(Error::constraint("forceType can be set to forced only."));
+    }
     if !action.is_forced(ctx.now()) {
         let mut row = touched(ctx, &action, true);
         row.action_type = Set(ActionType::Forced.code());

@@ -87,16 +87,15 @@ pub async fn canceling(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
 /// The files of a module that one of the target's actions brings, or brought last.
 pub async fn artifacts(ctx: &Ctx, controller_id: &str, module: i64) -> Result<Vec<artifact::Model>> {
     let target = find_target(ctx, controller_id).await?;
-    let unknown = || Error::not_found("SoftwareModule", module);
     let found = software_modules::store::get(ctx.db().read(), ctx.tenant_id(), module).await?;
-    found.ok_or_else(unknown)?;
+    found.ok_or_else(|| Error::not_found("SoftwareModule", module))?;
     if bringing(ctx, target.id, module).await?.is_none() && !last_brought(ctx, &target, module).await? {
-        return Err(unknown());
+        return Err(not_brought(controller_id, module));
     }
     Ok(artifact::store::of_modules(ctx.db().read(), ctx.tenant_id(), &[module]).await?)
 }
 
-/// A file of a module, for a device that is known. Whether it may have it as a whole, [`note_download`] says.
+/// A file of a module, for a device that is known. Whether it may have it, [`check_download`] says.
 pub async fn find_download(ctx: &Ctx, controller_id: &str, module: i64, filename: &str) -> Result<artifact::Model> {
     find_target(ctx, controller_id).await?;
     let db = ctx.db().read();
@@ -106,14 +105,24 @@ pub async fn find_download(ctx: &Ctx, controller_id: &str, module: i64, filename
     found.ok_or_else(|| Error::new(Kind::Absent, format!("Module {module} has no file {filename}.")))
 }
 
-/// A whole download: it must belong to an active action, and is noted in it with the `path` asked for.
-pub async fn note_download(ctx: &Ctx, controller_id: &str, module: i64, path: &str) -> Result<()> {
+/// The active action that a download belongs to; without one there is none.
+pub async fn check_download(ctx: &Ctx, controller_id: &str, module: i64) -> Result<i64> {
     let target = find_target(ctx, controller_id).await?;
-    let action = bringing(ctx, target.id, module).await?.ok_or_else(|| Error::not_found("SoftwareModule", module))?;
+    bringing(ctx, target.id, module).await?.ok_or_else(|| not_brought(controller_id, module))
+}
+
+/// Notes a whole download in its action, with the `path` asked for.
+pub async fn note_download(ctx: &Ctx, action: i64, path: &str) -> Result<()> {
     let tx = ctx.begin().await?;
     check_status_quota(ctx, &*tx, action).await?;
     note(ctx, &tx, action, ActionStatus::Download, &format!("{SERVER_PREFIX}Target downloads {path}")).await?;
     Ok(tx.commit().await?)
+}
+
+fn not_brought(controller_id: &str, module: i64) -> Error {
+    let message =
+        format!("No assignment found for SoftwareModule with id {{{module}}} to Target with id {{{controller_id}}}.");
+    Error::new(Kind::EntityNotFound, message)
 }
 
 async fn find_target(ctx: &Ctx, controller_id: &str) -> Result<targets::Model> {
@@ -124,7 +133,7 @@ async fn find_target(ctx: &Ctx, controller_id: &str) -> Result<targets::Model> {
 async fn find(ctx: &Ctx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
     let target = find_target(ctx, controller_id).await?;
     let action = store::find(ctx.db().read(), ctx.tenant_id(), id).await?;
-    let action = action.filter(|a| a.target == target.id).ok_or_else(|| Error::not_found("Action", id))?;
+    let action = super::of_target(action, id, &target)?;
     Ok((target, action))
 }
 

@@ -38,7 +38,6 @@ pub struct Feedback {
 
 /// A report about an update. Closed actions answer [`Kind::Gone`], those waiting for confirmation [`Kind::Absent`].
 pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: Feedback) -> Result<()> {
-    check(ctx, &feedback)?;
     let mut tx = ctx.begin().await?;
     let (target, action) = lock(ctx, &tx, controller_id, id).await?;
     if action.status() == ActionStatus::WaitForConfirmation {
@@ -47,6 +46,7 @@ pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
     if !action.is_active() {
         return Err(Error::new(Kind::Gone, format!("Action {id} is closed.")));
     }
+    check(ctx, &feedback)?;
     let (status, fallback) = meaning(&feedback);
     let mut messages = with_code(feedback.details, feedback.code);
     if messages.is_empty() {
@@ -62,13 +62,13 @@ pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
 
 /// A report about a cancellation; the action must be under cancellation.
 pub async fn cancel_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: Feedback) -> Result<()> {
-    check(ctx, &feedback)?;
     let mut tx = ctx.begin().await?;
     let (target, action) = lock(ctx, &tx, controller_id, id).await?;
     if !action.is_canceling_or_canceled() {
         let message = "The action is not under cancellation.";
         return Err(Error::new(Kind::ActionNotCancelable, message));
     }
+    check(ctx, &feedback)?;
     let (status, first) = match (feedback.execution, feedback.failed) {
         (Execution::Canceled, _) => {
             (ActionStatus::Warning, Some("Target reported cancel for a cancel which is not supported by the server."))
@@ -109,8 +109,7 @@ fn check(ctx: &Ctx, feedback: &Feedback) -> Result<()> {
 /// The target and its action. An action of another target is as unknown as one that does not exist.
 async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
     let target = targets::lock(ctx, tx, controller_id).await?;
-    let action = store::find(&**tx, ctx.tenant_id(), id).await?;
-    let action = action.filter(|a| a.target == target.id).ok_or_else(|| Error::not_found("Action", id))?;
+    let action = super::of_target(store::find(&**tx, ctx.tenant_id(), id).await?, id, &target)?;
     Ok((target, action))
 }
 

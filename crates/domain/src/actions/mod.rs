@@ -11,6 +11,7 @@ mod deployment;
 pub mod entity;
 mod feedback;
 pub mod fields;
+mod installed_base;
 pub(crate) mod store;
 mod window;
 
@@ -18,10 +19,12 @@ pub use assign::{Assigned, Outcome, Request, assign};
 pub(crate) use cancel::cancel_lapsed;
 pub use cancel::{cancel, force, force_quit};
 pub use deployment::{
-    Chunk, Deployment, History, artifacts, canceling, deployment, find_download, installed, note_download,
+    Chunk, Deployment, History, artifacts, canceling, check_download, deployment, find_download, installed,
+    note_download,
 };
 pub use entity::{ActionStatus, ActionType, Model};
 pub use feedback::{Execution, Feedback, cancel_feedback, update_feedback};
+pub use installed_base::report as report_installed;
 pub use window::{Window, WindowText};
 
 use std::collections::HashMap;
@@ -33,7 +36,7 @@ use crate::{
     access::Permission,
     ctx::Ctx,
     distribution_sets,
-    error::{Error, Result, check_quota},
+    error::{Error, Kind, Result, check_quota},
     listing::{Listing, Page},
     search, targets,
 };
@@ -96,7 +99,10 @@ pub async fn get_of_target(ctx: &Ctx, controller_id: &str, id: i64) -> Result<Op
 pub async fn statuses(ctx: &Ctx, controller_id: &str, id: i64, listing: &Listing) -> Result<Page<StatusShown>> {
     let target = targets::find(ctx, controller_id).await?;
     let action = store::find(ctx.db().read(), ctx.tenant_id(), id).await?;
-    action.filter(|a| a.target == target.id).ok_or_else(|| Error::not_found("Action", id))?;
+    let action = action.ok_or_else(|| Error::not_found("Action", id))?;
+    if action.target != target.id {
+        return Err(Error::new(Kind::Absent, format!("Action {id} is not one of target {controller_id}.")));
+    }
     let select = store::statuses_of(ctx.tenant_id(), id);
     let page = search::page(ctx, select, &fields::STATUS_ENTITY, listing, DEFAULT_SORT, None).await?;
     let ids: Vec<i64> = page.content.iter().map(|s| s.id).collect();
@@ -193,6 +199,16 @@ async fn check_status_quota(ctx: &Ctx, db: &impl ConnectionTrait, action: i64) -
     let rows = store::statuses_of(ctx.tenant_id(), action).count(db).await?;
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
     check_quota(ctx.settings().quotas.status_entries_per_action, rows, 1, "the statuses of an action")
+}
+
+/// The action, if it is one of this target's: to a device, those of others are unknown.
+fn of_target(action: Option<Model>, id: i64, target: &targets::Model) -> Result<Model> {
+    let action = action.ok_or_else(|| Error::not_found("Action", id))?;
+    if action.target == target.id {
+        return Ok(action);
+    }
+    let message = format!("Not a valid action ({id}) for target: {}", target.controller_id);
+    Err(Error::new(Kind::EntityNotFound, message))
 }
 
 /// Adds a status row written by the server itself, now.

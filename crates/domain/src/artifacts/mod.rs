@@ -42,16 +42,31 @@ pub struct NewArtifact {
     pub sha256: Option<String>,
 }
 
+/// An artifact as the Management API shows it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub artifact: Model,
+    /// It went with its module: the row is there, the content is not.
+    pub deleted: bool,
+}
+
+impl Shown {
+    fn new(artifact: Model, module: &software_modules::Model) -> Shown {
+        Shown { artifact, deleted: module.deleted == Some(true) }
+    }
+}
+
 /// The artifacts of a module, in the order of their upload.
-pub async fn list(ctx: &Ctx, module: i64) -> Result<Vec<Model>> {
+pub async fn list(ctx: &Ctx, module: i64) -> Result<Vec<Shown>> {
     let module = software_modules::find(ctx, module).await?;
-    Ok(store::of_module(ctx.db().read(), ctx.tenant_id(), module.id).await?)
+    let found = store::of_module(ctx.db().read(), ctx.tenant_id(), module.id).await?;
+    Ok(found.into_iter().map(|artifact| Shown::new(artifact, &module)).collect())
 }
 
 /// One artifact of a module, or `Artifact` not found.
-pub async fn get(ctx: &Ctx, module: i64, id: i64) -> Result<Model> {
+pub async fn get(ctx: &Ctx, module: i64, id: i64) -> Result<Shown> {
     let module = software_modules::find(ctx, module).await?;
-    find(ctx, ctx.db().read(), module.id, id).await
+    Ok(Shown::new(find(ctx, ctx.db().read(), module.id, id).await?, &module))
 }
 
 /// One artifact and its content, for an operator. Of a deleted module it is gone.
@@ -98,7 +113,7 @@ where
     let part = blocking(ctx, |services| services.artifacts.new_part()).await.map_err(upload::failed)?;
     let received = upload::receive(part, stream, limit).await?;
     if received.size == 0 {
-        return Err(Error::new(Kind::EmptyUpload, "The file is empty."));
+        return Err(Error::new(Kind::Refused, "The file is empty."));
     }
     check_hashes(&new, &received)?;
     // In a task of its own: a client that goes now does not stop this halfway.
@@ -240,15 +255,16 @@ async fn check_room(
     filename: &str,
 ) -> Result<()> {
     let found = found.filter(|m| m.deleted != Some(true)).ok_or_else(|| Error::not_found("SoftwareModule", module))?;
+    let there = i64::try_from(store::count(db, ctx.tenant_id(), module).await?).unwrap_or(i64::MAX);
+    check_quota(ctx.settings().quotas.artifacts_per_software_module, there, 1, "a software module")?;
+    if found.locked {
+        return Err(software_modules::locked("JpaSoftwareModule", module, "ADD_ARTIFACT"));
+    }
     if store::by_filename(db, ctx.tenant_id(), module, filename).await?.is_some() {
         let message = "File with that name already exists in the Software Module";
         return Err(Error::new(Kind::EntityAlreadyExists, message));
     }
-    if found.locked {
-        return Err(software_modules::locked("JpaSoftwareModule", module, "ADD_ARTIFACT"));
-    }
-    let there = i64::try_from(store::count(db, ctx.tenant_id(), module).await?).unwrap_or(i64::MAX);
-    check_quota(ctx.settings().quotas.artifacts_per_software_module, there, 1, "a software module")
+    Ok(())
 }
 
 /// How much may come: what one file may have, or what is left for the tenant if that is less. Uploads at the same time

@@ -12,6 +12,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrai
 
 use crate::{
     access::Permission,
+    audit::touched,
     ctx::Ctx,
     error::{Error, Kind, Result, check_quota},
     listing::{Listing, Page},
@@ -135,12 +136,20 @@ pub async fn module_types(ctx: &Ctx, id: i64, mandatory: bool) -> Result<Vec<sof
 
 /// One of [`module_types`], or `SoftwareModuleType` not found.
 pub async fn module_type(ctx: &Ctx, id: i64, module: i64, mandatory: bool) -> Result<software_module_types::Model> {
-    let found = module_types(ctx, id, mandatory).await?.into_iter().find(|t| t.id == module);
-    found.ok_or_else(|| Error::not_found("SoftwareModuleType", module))
+    let of_kind = module_types(ctx, id, mandatory).await?;
+    let known = software_module_types::get(ctx, module).await?;
+    if of_kind.iter().all(|t| t.id != module) {
+        let message =
+            format!("SoftwareModuleType with id {{{module}}} is not part of DistributionSetType with id {{{id}}}.");
+        return Err(Error::new(Kind::EntityNotFound, message));
+    }
+    Ok(known)
 }
 
 /// Adds a module type, or makes it mandatory or optional if it is there. Not for types that sets have already.
 pub async fn add_module_type(ctx: &Ctx, id: i64, module: i64, mandatory: bool) -> Result<()> {
+    ctx.require(Permission::UpdateDistributionSetType)?;
+    software_module_types::all(ctx, ctx.db().read(), &[module]).await?;
     edit_elements(ctx, id, async |tx, elements| {
         elements.insert(module, mandatory);
         check_elements(ctx, tx, elements).await
@@ -148,9 +157,11 @@ pub async fn add_module_type(ctx: &Ctx, id: i64, module: i64, mandatory: bool) -
     .await
 }
 
-/// Takes a module type out; one that is not in changes nothing. Not for types that sets have already.
+/// Takes a module type out; a known one that is not in changes nothing. Not for types that sets have already.
 pub async fn remove_module_type(ctx: &Ctx, id: i64, module: i64) -> Result<()> {
-    edit_elements(ctx, id, async |_, elements| {
+    edit_elements(ctx, id, async |tx, elements| {
+        let known = software_module_types::store::get(tx, ctx.tenant_id(), module).await?;
+        known.ok_or_else(|| Error::not_found("SoftwareModuleType", module))?;
         elements.remove(&module);
         Ok(())
     })
@@ -199,9 +210,5 @@ fn not_found(id: i64) -> Error {
 }
 
 fn touched(ctx: &Ctx, found: &Model) -> ActiveModel {
-    let mut row: ActiveModel = found.clone().into();
-    row.last_modified_at = Set(Some(ctx.now()));
-    row.last_modified_by = Set(Some(ctx.actor_name()));
-    row.optlock_revision = Set(Some(found.optlock_revision.unwrap_or(0) + 1));
-    row
+    touched!(ctx, found)
 }

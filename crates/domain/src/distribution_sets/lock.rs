@@ -19,13 +19,17 @@ pub async fn deployable(ctx: &Ctx, tx: &Tx, id: i64) -> Result<Full> {
         true => store::hold(&**tx, ctx.tenant_id(), id).await?,
         false => store::lock(&**tx, ctx.tenant_id(), id).await?,
     };
-    let held = held.filter(|s| s.deleted != Some(true)).ok_or_else(|| not_found(id))?;
+    let held = held.ok_or_else(|| not_found(id))?;
     let full = load_one(ctx, &**tx, held).await?;
     if full.set.valid == Some(false) {
         return Err(unfit(Kind::DistributionSetInvalid, &full.type_key, id));
     }
     if !full.complete {
         return Err(unfit(Kind::DistributionSetIncomplete, &full.type_key, id));
+    }
+    if full.set.deleted == Some(true) {
+        let message = format!("DistributionSet with given identifier {{{id}}} is deleted.");
+        return Err(Error::new(Kind::Deleted, message));
     }
     Ok(full)
 }
@@ -51,12 +55,9 @@ pub async fn lock_implicitly(ctx: &Ctx, tx: &Tx, full: &Full) -> Result<()> {
     lock_all_modules(ctx, &**tx, full).await
 }
 
-/// Locks the modules of a set that is about to be locked; it must be complete.
+/// Locks the modules of a set that an operator locks.
 pub(super) async fn lock_modules(ctx: &Ctx, db: &impl ConnectionTrait, set: &Model) -> Result<()> {
     let full = load_one(ctx, db, set.clone()).await?;
-    if !full.complete {
-        return Err(unfit(Kind::DistributionSetIncomplete, &full.type_key, set.id));
-    }
     lock_all_modules(ctx, db, &full).await
 }
 

@@ -20,7 +20,9 @@ pub async fn list(ctx: &Ctx, set: i64) -> Result<Vec<Model>> {
 
 pub async fn get(ctx: &Ctx, set: i64, key: &str) -> Result<Model> {
     let set = super::find(ctx, set).await?;
-    find(ctx.db().read(), set.id, key).await?.ok_or_else(|| not_found(set.id, key))
+    let found = find(ctx.db().read(), set.id, key).await?;
+    // hawkBit: a read names the type of another entity's metadata.
+    found.ok_or_else(|| Error::not_found("Target metadata", format!("{set}:{key}", set = set.id)))
 }
 
 /// Sets entries, all or none; what is there under a key is overwritten.
@@ -57,7 +59,7 @@ pub async fn delete(ctx: &Ctx, set: i64, key: &str) -> Result<()> {
     let found = super::lock_valid(ctx, &*tx, set).await?;
     let deleted = Entity::delete_by_id((key.into(), set)).exec(&*tx).await?;
     if deleted.rows_affected == 0 {
-        return Err(not_found(set, key));
+        return Err(Error::not_found("Metadata", format!("DistributionSet:{set}:{key}")));
     }
     super::touched(ctx, &found).update(&*tx).await?;
     Ok(tx.commit().await?)
@@ -65,8 +67,4 @@ pub async fn delete(ctx: &Ctx, set: i64, key: &str) -> Result<()> {
 
 async fn find(db: &impl ConnectionTrait, set: i64, key: &str) -> Result<Option<Model>, DbErr> {
     Entity::find_by_id((key.into(), set)).one(db).await
-}
-
-fn not_found(set: i64, key: &str) -> Error {
-    Error::not_found("DistributionSet metadata", format!("{set}:{key}"))
 }

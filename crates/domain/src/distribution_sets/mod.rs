@@ -20,6 +20,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrai
 
 use crate::{
     access::Permission,
+    audit::touched,
     ctx::Ctx,
     distribution_set_types,
     error::{Error, Kind, Result},
@@ -168,7 +169,8 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
         row.required_migration_step = Set(Some(step));
     }
     if let Some(locked) = update.locked {
-        if locked && !found.locked {
+        // hawkBit: unlike a deployment, this locks incomplete sets too, and the modules of one that is locked already.
+        if locked {
             lock::lock_modules(ctx, &*tx, &found).await?;
         }
         row.locked = Set(locked);
@@ -184,7 +186,8 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
 pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     ctx.require(Permission::DeleteDistributionSet)?;
     let tx = ctx.begin().await?;
-    let found = store::lock(&*tx, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
+    let found = store::lock(&*tx, ctx.tenant_id(), id).await?;
+    let found = found.ok_or_else(|| Error::not_found_all("DistributionSet", &[id]))?;
     let by = ctx.actor_name();
     store::leave_target_filters(&*tx, ctx.engine(), ctx.tenant_id(), id, &by, ctx.now()).await?;
     if store::is_used(&*tx, ctx.engine(), ctx.tenant_id(), id).await? {
@@ -257,7 +260,7 @@ async fn load_one(ctx: &Ctx, db: &impl ConnectionTrait, set: Model) -> Result<Fu
 /// The type with this key, or the tenant's default; it is there until the transaction ends.
 async fn type_of(ctx: &Ctx, db: &impl ConnectionTrait, key: Option<&str>) -> Result<distribution_set_types::Model> {
     use distribution_set_types::store;
-    let id = match key.filter(|k| !k.is_empty()) {
+    let id = match key {
         Some(key) => store::find_by_key(db, ctx.tenant_id(), key).await?.map(|t| t.id),
         None => tenants::default_distribution_set_type(db, ctx.tenant_id()).await?,
     };
@@ -307,11 +310,7 @@ fn not_found(id: i64) -> Error {
 
 /// The row with its audit columns written anew; the caller adds what else changes.
 fn touched(ctx: &Ctx, found: &Model) -> ActiveModel {
-    let mut row: ActiveModel = found.clone().into();
-    row.last_modified_at = Set(Some(ctx.now()));
-    row.last_modified_by = Set(Some(ctx.actor_name()));
-    row.optlock_revision = Set(Some(found.optlock_revision.unwrap_or(0) + 1));
-    row
+    touched!(ctx, found)
 }
 
 #[cfg(test)]

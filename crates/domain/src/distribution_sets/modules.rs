@@ -21,6 +21,8 @@ pub async fn list(ctx: &Ctx, set: i64, listing: &Listing) -> Result<Page<softwar
     let in_set = software_modules::entity::Column::Id.in_subquery(software_modules::store::ids_in_sets(&[set.id]));
     let select = software_modules::store::of_tenant(ctx.tenant_id()).filter(in_set);
     let fields = &software_modules::fields::ENTITY;
+    // hawkBit: this list can't be searched; `q` is ignored.
+    let listing = &Listing { q: None, ..listing.clone() };
     let page = search::page(ctx, select, fields, listing, software_modules::DEFAULT_SORT, None).await?;
     let content = software_modules::load(ctx.db().read(), ctx.tenant_id(), page.content).await?;
     Ok(Page { content, total: page.total })
@@ -110,10 +112,8 @@ async fn known_modules(ctx: &Ctx, db: &impl ConnectionTrait, before: &[i64], new
     let ids: Vec<i64> = before.iter().chain(new).copied().collect();
     let found = software_modules::store::hold_all(db, ctx.tenant_id(), &ids).await?;
     let missing: Vec<i64> = new.iter().copied().filter(|id| found.iter().all(|m| m.id != *id)).collect();
-    match missing.as_slice() {
-        [] => {}
-        [one] => return Err(Error::not_found("SoftwareModule", *one)),
-        _ => return Err(Error::not_found("SoftwareModule", missing)),
+    if !missing.is_empty() {
+        return Err(Error::not_found_all("SoftwareModule", &missing));
     }
     if let Some(deleted) = found.iter().find(|m| m.deleted == Some(true) && new.contains(&m.id)) {
         let message = format!("SoftwareModule with given identifier {{{}}} is deleted.", deleted.id);

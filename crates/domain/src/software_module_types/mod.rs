@@ -12,6 +12,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Order, QueryFi
 
 use crate::{
     access::Permission,
+    audit::touched,
     ctx::Ctx,
     error::{Error, Result},
     listing::{Listing, Page},
@@ -115,7 +116,8 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
 pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     ctx.require(Permission::DeleteSoftwareModuleType)?;
     let tx = ctx.begin().await?;
-    let found = lock(ctx, &*tx, id).await?;
+    let found = store::lock(&*tx, ctx.tenant_id(), id).await?;
+    let found = found.ok_or_else(|| Error::not_found_all("SoftwareModuleType", &[id]))?;
     if store::is_used(&*tx, id).await? {
         let mut row = touched(ctx, &found);
         row.deleted = Set(Some(true));
@@ -131,11 +133,7 @@ pub(crate) async fn all(ctx: &Ctx, db: &impl sea_orm::ConnectionTrait, ids: &[i6
     let found = store::get_all(db, ctx.tenant_id(), ids).await?;
     let known: HashSet<i64> = found.iter().map(|t| t.id).collect();
     let missing: Vec<i64> = ids.iter().copied().filter(|id| !known.contains(id)).collect();
-    match missing.as_slice() {
-        [] => Ok(found),
-        [one] => Err(Error::not_found("SoftwareModuleType", *one)),
-        _ => Err(Error::not_found("SoftwareModuleType", missing)),
-    }
+    if missing.is_empty() { Ok(found) } else { Err(Error::not_found_all("SoftwareModuleType", &missing)) }
 }
 
 /// Checks what every type of modules or sets has.
@@ -156,9 +154,5 @@ async fn lock(ctx: &Ctx, db: &impl sea_orm::ConnectionTrait, id: i64) -> Result<
 }
 
 fn touched(ctx: &Ctx, found: &Model) -> ActiveModel {
-    let mut row: ActiveModel = found.clone().into();
-    row.last_modified_at = Set(Some(ctx.now()));
-    row.last_modified_by = Set(Some(ctx.actor_name()));
-    row.optlock_revision = Set(Some(found.optlock_revision.unwrap_or(0) + 1));
-    row
+    touched!(ctx, found)
 }

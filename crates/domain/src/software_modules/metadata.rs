@@ -37,7 +37,8 @@ pub async fn list(ctx: &Ctx, module: i64) -> Result<Vec<Model>> {
 
 pub async fn get(ctx: &Ctx, module: i64, key: &str) -> Result<Model> {
     let module = super::find(ctx, module).await?;
-    find(ctx.db().read(), module.id, key).await?.ok_or_else(|| not_found(module.id, key))
+    let found = find(ctx.db().read(), module.id, key).await?;
+    found.ok_or_else(|| Error::not_found("SoftwareModule metadata", format!("{}:{key}", module.id)))
 }
 
 /// Sets entries, all or none; what is there under a key is overwritten.
@@ -75,7 +76,7 @@ pub async fn delete(ctx: &Ctx, module: i64, key: &str) -> Result<()> {
     let found = super::lock(ctx, &*tx, module).await?;
     let deleted = Entity::delete_by_id((key.into(), module)).exec(&*tx).await?;
     if deleted.rows_affected == 0 {
-        return Err(not_found(module, key));
+        return Err(Error::not_found("Metadata", format!("SoftwareModule:{module}:{key}")));
     }
     super::touched(ctx, &found).update(&*tx).await?;
     Ok(tx.commit().await?)
@@ -102,8 +103,4 @@ async fn write(ctx: &Ctx, db: &impl ConnectionTrait, module: i64, entry: Entry) 
     known.update_columns([Column::MetaValue, Column::TargetVisible]);
     Entity::insert(row).on_conflict(known).exec_without_returning(db).await?;
     Ok(())
-}
-
-fn not_found(module: i64, key: &str) -> Error {
-    Error::not_found("SoftwareModule metadata", format!("{module}:{key}"))
 }

@@ -14,6 +14,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrai
 use crate::{
     access::Permission,
     artifacts,
+    audit::touched,
     ctx::Ctx,
     error::{Error, Kind, Result},
     listing::{Listing, Page},
@@ -176,6 +177,7 @@ async fn load_one(ctx: &Ctx, db: &impl ConnectionTrait, module: Model) -> Result
 }
 
 async fn type_by_key(ctx: &Ctx, db: &impl ConnectionTrait, key: &str) -> Result<software_module_types::Model> {
+    let key = key.trim();
     let found = software_module_types::store::find_by_key(db, ctx.tenant_id(), key).await?;
     let found = found.ok_or_else(|| Error::not_found("SoftwareModuleType", key))?;
     if found.deleted == Some(true) {
@@ -216,9 +218,5 @@ fn not_found(id: i64) -> Error {
 
 /// The row with its audit columns written anew; the caller adds what else changes.
 pub(crate) fn touched(ctx: &Ctx, found: &Model) -> ActiveModel {
-    let mut row: ActiveModel = found.clone().into();
-    row.last_modified_at = Set(Some(ctx.now()));
-    row.last_modified_by = Set(Some(ctx.actor_name()));
-    row.optlock_revision = Set(Some(found.optlock_revision.unwrap_or(0) + 1));
-    row
+    touched!(ctx, found)
 }

@@ -30,10 +30,8 @@ pub async fn list(ctx: &Ctx, controller_id: &str) -> Result<Vec<attribute::Model
 
 /// Takes a device's report. The server's wish for attributes is fulfilled by a report, not by a removal.
 pub async fn report(ctx: &Ctx, controller_id: &str, mode: Mode, reported: Vec<(String, Option<String>)>) -> Result<()> {
-    if mode != Mode::Remove {
-        for (key, value) in &reported {
-            check(key, value.as_deref())?;
-        }
+    for (key, value) in &reported {
+        check(key, value.as_deref())?;
     }
     let mut tx = ctx.begin().await?;
     let target = super::lock(ctx, &tx, controller_id).await?;

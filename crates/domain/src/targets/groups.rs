@@ -6,7 +6,7 @@ use super::{MAX_GROUP, Shown, entity::Column, fields, store};
 use crate::{
     access::Permission,
     ctx::Ctx,
-    error::{Error, Result},
+    error::Result,
     listing::{Listing, Page},
     search, text,
 };
@@ -20,23 +20,20 @@ pub async fn list(ctx: &Ctx) -> Result<Vec<String>> {
 /// The targets in a group, and with `subgroups` those in groups below it.
 pub async fn targets(ctx: &Ctx, group: &str, subgroups: bool, listing: &Listing) -> Result<Page<Shown>> {
     ctx.require(Permission::ReadTarget)?;
-    super::list_where(ctx, store::in_group(group, subgroups), listing).await
+    // hawkBit: these lists can't be searched; `q` is ignored.
+    let listing = Listing { q: None, ..listing.clone() };
+    super::list_where(ctx, store::in_group(group, subgroups), &listing).await
 }
 
-/// Puts targets into a group, or takes them out of theirs with `None`. All must exist.
+/// Puts targets into a group, or takes them out of theirs with `None`. Those that do not exist are left out silently.
 pub async fn assign(ctx: &Ctx, group: Option<&str>, controller_ids: Vec<String>) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;
     text::optional("group", group, MAX_GROUP)?;
     let mut tx = ctx.begin().await?;
     let found = store::lock_many(&*tx, ctx.tenant_id(), &controller_ids).await?;
-    let missing: Vec<String> =
-        controller_ids.into_iter().filter(|id| found.iter().all(|t| t.controller_id != *id)).collect();
-    if !missing.is_empty() {
-        return Err(Error::not_found("Target", missing));
-    }
     for chunk in found.chunks(999) {
         let which = Condition::all().add(Column::Id.is_in(chunk.iter().map(|t| t.id)));
-        let ids = store::set_group(&tx, ctx.tenant_id(), which, group, &ctx.actor_name(), ctx.now()).await?;
+        let ids = store::set_group(&tx, ctx.tenant_id(), which, group).await?;
         super::changed(ctx, &mut tx, ids);
     }
     Ok(tx.commit().await?)
@@ -48,7 +45,7 @@ pub async fn assign_matching(ctx: &Ctx, group: Option<&str>, q: &str) -> Result<
     text::optional("group", group, MAX_GROUP)?;
     let which = search::condition(ctx, &fields::ENTITY, q).await?;
     let mut tx = ctx.begin().await?;
-    let ids = store::set_group(&tx, ctx.tenant_id(), which, group, &ctx.actor_name(), ctx.now()).await?;
+    let ids = store::set_group(&tx, ctx.tenant_id(), which, group).await?;
     super::changed(ctx, &mut tx, ids);
     Ok(tx.commit().await?)
 }

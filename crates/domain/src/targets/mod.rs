@@ -26,6 +26,7 @@ use sea_orm::{ActiveModelTrait, Condition, Order, QueryFilter, Set};
 
 use crate::{
     access::Permission,
+    audit::touched,
     ctx::Ctx,
     error::{Error, Kind, Result},
     listing::{Listing, Page},
@@ -83,25 +84,33 @@ pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Shown>> {
         None => Some(totals::read(ctx.db().read(), ctx.engine(), ctx.tenant_id(), totals::TARGETS).await?),
         Some(_) => None,
     };
-    let select = store::of_tenant(ctx.tenant_id());
-    shown_page(ctx, search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, total).await?).await
+    let order = search::order(&fields::ENTITY, listing.sort.as_deref(), DEFAULT_SORT)?;
+    page(ctx, Condition::all(), listing, order, total).await
 }
 
 /// One page of the targets that `which` selects, for other lists of targets.
 async fn list_where(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Page<Shown>> {
-    let select = store::of_tenant(ctx.tenant_id()).filter(which);
-    shown_page(ctx, search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await?).await
+    let order = search::order(&fields::ENTITY, listing.sort.as_deref(), DEFAULT_SORT)?;
+    page(ctx, which, listing, order, None).await
 }
 
 /// The targets that belong to a distribution set in the way that `which` says.
 pub(crate) async fn list_of_set(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Page<Shown>> {
-    let select = store::of_tenant(ctx.tenant_id()).filter(which);
     // hawkBit: these lists are searched by the fields of targets, and sorted by those of sets.
     let order = search::order(&fields::AS_OF_SET, listing.sort.as_deref(), ("id", Order::Asc))?;
-    shown_page(ctx, search::ordered_page(ctx, select, &fields::ENTITY, listing, order, None).await?).await
+    page(ctx, which, listing, order, None).await
 }
 
-async fn shown_page(ctx: &Ctx, page: Page<Model>) -> Result<Page<Shown>> {
+async fn page(
+    ctx: &Ctx,
+    which: Condition,
+    listing: &Listing,
+    order: Vec<(&'static str, Order)>,
+    known_total: Option<u64>,
+) -> Result<Page<Shown>> {
+    let select = store::of_tenant(ctx.tenant_id()).filter(which);
+    let decode = store::decode;
+    let page = search::ordered_page(ctx, select, &fields::ENTITY, listing, order, known_total, decode).await?;
     Ok(Page { content: poll_status::show(ctx, page.content).await?, total: page.total })
 }
 
@@ -153,6 +162,10 @@ async fn insert(ctx: &Ctx, tx: &mut Tx, rows: &[NewTarget]) -> Result<Vec<Model>
 }
 
 pub async fn update(ctx: &Ctx, controller_id: &str, update: Update) -> Result<Shown> {
+    if update.request_attributes == Some(false) {
+        // hawkBit: refused without a body, whoever asks and for whatever target.
+        return Err(Error::new(Kind::Refused, "requestAttributes can be set to true only."));
+    }
     ctx.require(Permission::UpdateTarget)?;
     if let Some(name) = &update.name {
         text::required("name", name, MAX_NAME)?;
@@ -160,10 +173,6 @@ pub async fn update(ctx: &Ctx, controller_id: &str, update: Update) -> Result<Sh
     text::optional("description", update.description.as_deref(), MAX_DESCRIPTION)?;
     check_token(update.security_token.as_deref())?;
     check_address(update.address.as_deref())?;
-    if update.request_attributes == Some(false) {
-        let message = "requestAttributes can be set to true only; the device's answer sets it back.";
-        return Err(Error::new(Kind::BodyNotReadable, message));
-    }
     let mut tx = ctx.begin().await?;
     let target = lock(ctx, &tx, controller_id).await?;
     if let Some(id) = update.target_type.filter(|id| *id != -1) {
@@ -207,11 +216,7 @@ pub async fn delete(ctx: &Ctx, controller_id: &str) -> Result<()> {
 
 /// The row with its audit columns set to this actor and moment, for further changes.
 pub(crate) fn touched(ctx: &Ctx, target: &Model) -> entity::ActiveModel {
-    let mut row: entity::ActiveModel = target.clone().into();
-    row.last_modified_at = Set(Some(ctx.now()));
-    row.last_modified_by = Set(Some(ctx.actor_name()));
-    row.optlock_revision = Set(Some(target.optlock_revision.unwrap_or(0) + 1));
-    row
+    touched!(ctx, target)
 }
 
 /// Notes that what these targets' devices see may have changed.

@@ -1,10 +1,10 @@
 //! Queries over targets. Every one binds the tenant.
 
 use kettle_cluster::Tx;
-use kettle_db::Engine;
+use kettle_db::{Engine, column};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
-    Select,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, Select,
     sea_query::{Expr, Func},
 };
 use serde::Serialize;
@@ -13,6 +13,32 @@ use super::entity::{self, Column, Entity, Model};
 
 pub(crate) fn of_tenant(tenant: &str) -> Select<Entity> {
     Entity::find().filter(Column::Tenant.eq(tenant))
+}
+
+/// A row of a list, in the order of the entity's columns.
+pub fn decode(row: &QueryResult) -> Result<Model, DbErr> {
+    Ok(Model {
+        id: column(row, 0)?,
+        created_at: column(row, 1)?,
+        created_by: column(row, 2)?,
+        last_modified_at: column(row, 3)?,
+        last_modified_by: column(row, 4)?,
+        optlock_revision: column(row, 5)?,
+        tenant: column(row, 6)?,
+        description: column(row, 7)?,
+        name: column(row, 8)?,
+        controller_id: column(row, 9)?,
+        sec_token: column(row, 10)?,
+        assigned_distribution_set: column(row, 11)?,
+        install_date: column(row, 12)?,
+        address: column(row, 13)?,
+        last_target_query: column(row, 14)?,
+        request_controller_attributes: column(row, 15)?,
+        installed_distribution_set: column(row, 16)?,
+        update_status: column(row, 17)?,
+        target_type: column(row, 18)?,
+        target_group: column(row, 19)?,
+    })
 }
 
 pub async fn find(db: &impl ConnectionTrait, tenant: &str, controller_id: &str) -> Result<Option<Model>, DbErr> {
@@ -125,20 +151,11 @@ pub fn in_group(group: &str, subgroups: bool) -> Condition {
 }
 
 /// Puts the targets that `which` selects into `group`; returns their controllerIds.
-pub async fn set_group(
-    tx: &Tx,
-    tenant: &str,
-    which: Condition,
-    group: Option<&str>,
-    by: &str,
-    now: i64,
-) -> Result<Vec<String>, DbErr> {
+pub async fn set_group(tx: &Tx, tenant: &str, which: Condition, group: Option<&str>) -> Result<Vec<String>, DbErr> {
     let select = of_tenant(tenant).filter(which.clone()).select_only().column(Column::ControllerId);
     let ids: Vec<String> = select.into_tuple().all(&**tx).await?;
     Entity::update_many()
         .col_expr(Column::TargetGroup, Expr::val(group.map(str::to_owned)))
-        .col_expr(Column::LastModifiedAt, Expr::val(now))
-        .col_expr(Column::LastModifiedBy, Expr::val(by))
         .col_expr(Column::OptlockRevision, Expr::col(Column::OptlockRevision).add(1))
         .filter(Column::Tenant.eq(tenant))
         .filter(which)

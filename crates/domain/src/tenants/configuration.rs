@@ -127,7 +127,7 @@ pub async fn put(ctx: &Ctx, values: Vec<(String, Value)>) -> Result<()> {
 pub async fn reset(ctx: &Ctx, key: &str) -> Result<()> {
     ctx.require(Permission::DeleteTenantConfiguration)?;
     if key == DEFAULT_DS_TYPE {
-        return Err(Error::new(Kind::Absent, "default.ds.type can be set, not deleted."));
+        return Err(Error::not_found("Configuration key not found", DEFAULT_DS_TYPE));
     }
     let (key, ..) = find_key(key)?;
     let mut tx = ctx.begin().await?;

@@ -48,6 +48,7 @@ async fn run(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Res
     let line = request_log::Line::begin(edge.log, &request, &edge.state.http);
     let risky = rfd::risky(request.uri().path());
     let get = request.method() == Method::GET;
+    let options = request.method() == Method::OPTIONS;
     let if_none_match = if get { request.headers().get(IF_NONE_MATCH).cloned() } else { None };
 
     let mut response = if holds_nul(request.uri()) {
@@ -58,7 +59,9 @@ async fn run(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Res
             Err(panic) => ApiError::from(Error::internal(message(panic.as_ref()))).into_response(),
         }
     };
-    if response.extensions().get::<Plain>().is_some() {
+    if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = methods(&response);
+    } else if response.extensions().get::<Plain>().is_some() {
         response = plain(response, edge.state.services.clock.now_ms());
     } else if risky {
         rfd::mark(&mut response);
@@ -95,6 +98,13 @@ async fn refuse(status: StatusCode, state: &AppState, request: Request) -> ApiEr
         Ok(_) => ApiError::plain(status),
         Err(error) => error,
     }
+}
+
+/// Answers OPTIONS on a path that there is: what it takes, and nothing else.
+fn methods(refused: &Response) -> Response {
+    let allowed = refused.headers().get(ALLOW).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let allowed = HeaderValue::try_from(format!("{allowed},OPTIONS")).unwrap_or(HeaderValue::from_static("OPTIONS"));
+    ([(ALLOW, allowed)], ()).into_response()
 }
 
 /// Writes the body of a plain error. Its other headers stay; `Allow` is written as the peer does, without HEAD.

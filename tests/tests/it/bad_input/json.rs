@@ -74,6 +74,31 @@ async fn wrong_types_are_400() {
 }
 
 #[tokio::test]
+async fn what_can_be_converted_is_taken() {
+    on_each_engine(async |server: Server| {
+        server.allow_devices().await;
+        let body = json!([{"controllerId": 17, "name": true}]);
+        let target = server.post("/rest/v1/targets", body).await.expect(201).json();
+        assert_eq!((&target[0]["controllerId"], &target[0]["name"]), (&json!("17"), &json!("true")));
+        let set = server.set("fw", &[]).await;
+        let body = json!({"id": set.id.to_string(), "weight": "5", "type": "timeforced", "forcetime": "7"});
+        let assigned = server.post("/rest/v1/targets/17/assignedDS", body).await.expect(200).json();
+        let action = assigned["assignedActions"][0]["id"].as_i64().unwrap();
+        let shown = server.get(&format!("/rest/v1/actions/{action}")).await.expect(200).json();
+        assert_eq!((&shown["weight"], &shown["forceTime"]), (&json!(5), &json!(7)));
+        let status = json!({"execution": "proceeding", "result": {"finished": "none"}, "code": "3", "details": [1, null]});
+        let device = server.device("17");
+        let path = format!("/deploymentBase/{action}/feedback");
+        device.post(&path, json!({"status": status})).await.expect_empty(200);
+        let messages = vec!["1".to_owned(), "Device reported status code: 3".to_owned()];
+        assert_eq!(server.status_rows("17", action).await[1], ("running".to_owned(), messages));
+        let status = json!({"execution": "proceeding", "result": {"finished": "none"}, "details": [{}]});
+        device.post(&path, json!({"status": status})).await.expect_error(400, UNREADABLE);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_list_with_one_bad_entry_creates_none() {
     on_each_engine(async |server: Server| {
         let constraint = "hawkbit.server.error.repo.constraintViolation";

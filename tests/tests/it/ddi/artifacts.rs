@@ -196,7 +196,11 @@ async fn only_the_device_that_has_work_may_download_and_only_meanwhile() {
         device.get("/softwaremodules/99999/artifacts/a.bin").await.expect(404);
         device.get(&path.replace("a.bin", "b.bin")).await.expect(404);
         device.feedback(action, "closed", "success").await.expect_empty(200);
-        device.get(&path).await.expect(404);
+        let key = "hawkbit.server.error.repo.entityNotFound";
+        for path in [path.clone(), format!("{path}.MD5SUM")] {
+            assert_eq!(device.get(&path).await.expect_error(404, key).json().get("info"), None);
+        }
+        ranged(&server, &path, "bytes=0-9").await.expect_error(404, key);
     })
     .await;
 }

@@ -129,7 +129,8 @@ async fn feedback_for_someone_elses_action_is_not_found() {
         let (_, action) = server.pending("d1", &[]).await;
         server.target("d2").await;
         let other = server.device("d2");
-        other.feedback(action, "closed", "success").await.expect_error(404, NOT_FOUND);
+        let foreign = other.feedback(action, "closed", "success").await.expect_error(404, NOT_FOUND);
+        assert_eq!(foreign.json().get("info"), None);
         other.cancel_feedback(action, "closed", "success").await.expect_error(404, NOT_FOUND);
         server.device("d1").feedback(action + 1000, "closed", "success").await.expect_error(404, NOT_FOUND);
         server.device("ghost").feedback(action, "closed", "success").await.expect_error(404, NOT_FOUND);

@@ -38,7 +38,14 @@ async fn only_forced_may_be_put() {
         let assigned = server.post("/rest/v1/targets/d1/assignedDS", body).await.expect(200).json();
         let action = assigned["assignedActions"][0]["id"].clone();
         let path = format!("/rest/v1/targets/d1/actions/{action}");
-        server.put(&path, json!({"forceType": "soft"})).await.expect(400);
+        let constraint = "hawkbit.server.error.repo.constraintViolation";
+        server.put(&path, json!({"forceType": "soft"})).await.expect_error(400, constraint);
+        server.put(&path, json!({})).await.expect_error(400, constraint);
+        let unreadable = "hawkbit.server.error.rest.body.notReadable";
+        server.put(&path, json!({"forceType": "hard"})).await.expect_error(400, unreadable);
+        let not_found = "hawkbit.server.error.repo.entityNotFound";
+        let unknown = "/rest/v1/targets/d1/actions/9999";
+        server.put(unknown, json!({"forceType": "soft"})).await.expect_error(404, not_found);
         let forced = server.put(&path, json!({"forceType": "forced"})).await.expect(200).json();
         assert_eq!(forced["forceType"], "forced");
         let base = server.device("d1").get(&format!("/deploymentBase/{action}")).await;
@@ -63,4 +70,18 @@ async fn status_rows_of_an_action_have_a_quota_except_the_last_word() {
         device.feedback(action, "closed", "success").await.expect_empty(200);
         assert_eq!(server.update_status("d1").await, "in_sync");
     }
+}
+
+#[tokio::test]
+async fn an_action_of_another_target_is_404_without_a_body() {
+    on_each_engine(async |server: Server| {
+        let (_, action) = server.pending("d1", &[]).await;
+        server.target("d2").await;
+        let path = format!("/rest/v1/targets/d2/actions/{action}");
+        server.get(&path).await.expect_empty(404);
+        server.get(&format!("{path}/status")).await.expect_empty(404);
+        server.put(&path, json!({"forceType": "forced"})).await.expect_empty(404);
+        server.delete(&path).await.expect_empty(404);
+    })
+    .await;
 }

@@ -80,3 +80,99 @@ async fn offline_assignment_notes_what_is_already_installed() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn offline_what_is_under_way_counts_as_assigned_and_who_is_unknown_not_at_all() {
+    on_each_engine(async |server: Server| {
+        server.pending("d1", &[]).await;
+        let set = server.set("other", &[]).await;
+        let body = json!({"id": set.id});
+        let answer = server.post("/rest/v1/targets/d1/assignedDS?offline=true", body.clone()).await.expect(200).json();
+        assert_eq!(answer, json!({"alreadyAssigned": 1, "assigned": 0, "assignedActions": [], "total": 1}));
+        let answer = server.post("/rest/v1/targets/nobody/assignedDS?offline=true", body.clone()).await.expect(200);
+        assert_eq!(answer.json(), json!({"alreadyAssigned": 0, "assigned": 0, "assignedActions": [], "total": 0}));
+        server.post("/rest/v1/targets/nobody/assignedDS", body).await.expect(404);
+        let unreadable = "hawkbit.server.error.rest.body.notReadable";
+        server.post("/rest/v1/targets/d1/assignedDS", json!({})).await.expect_error(400, unreadable);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_set_is_not_assigned() {
+    on_each_engine(async |server: Server| {
+        let (set, _) = server.pending("d1", &[]).await;
+        server.target("d2").await;
+        server.delete(&format!("/rest/v1/distributionsets/{}", set.id)).await.expect_empty(204);
+        let answer = server.post("/rest/v1/targets/d2/assignedDS", json!({"id": set.id})).await;
+        assert_eq!(answer.expect_error(404, "hawkbit.server.error.deleted").json().get("info"), None);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_operator_locks_what_is_incomplete_and_all_modules() {
+    on_each_engine(async |server: Server| {
+        let set = server.set("fw", &[]).await;
+        let (set_path, module) = (format!("/rest/v1/distributionsets/{}", set.id), set.module);
+        let module = format!("/rest/v1/softwaremodules/{module}");
+        server.put(&set_path, json!({"locked": true})).await.expect(200);
+        server.put(&module, json!({"locked": false})).await.expect(200);
+        server.put(&set_path, json!({"locked": true})).await.expect(200);
+        assert_eq!(server.get(&module).await.expect(200).json()["locked"], true);
+        let body = json!([{"name": "empty", "version": "1", "type": "os"}]);
+        let empty = server.post("/rest/v1/distributionsets", body).await.expect(201).id();
+        let path = format!("/rest/v1/distributionsets/{empty}");
+        let locked = server.put(&path, json!({"locked": true})).await.expect(200).json();
+        assert_eq!((&locked["locked"], &locked["complete"]), (&json!(true), &json!(false)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_as_the_peer_names_it() {
+    on_each_engine(async |server: Server| {
+        let key = "hawkbit.server.error.repo.entityNotFound";
+        let set = server.set("fw", &[]).await;
+        let path = format!("/rest/v1/distributionsets/{}", set.id);
+        let module = format!("/rest/v1/softwaremodules/{}", set.module);
+        let id = format!("{}:k", set.id);
+        for (answer, info) in [
+            (server.get(&format!("{path}/metadata/k")).await, json!({"type": "Target metadata", "entityId": id})),
+            (
+                server.delete(&format!("{path}/metadata/k")).await,
+                json!({"type": "Metadata", "entityId": format!("DistributionSet:{id}")}),
+            ),
+            (
+                server.delete(&format!("{module}/metadata/k")).await,
+                json!({"type": "Metadata", "entityId": format!("SoftwareModule:{}:k", set.module)}),
+            ),
+            (
+                server.post(&format!("{path}/assignedSM"), json!([{"id": 9998}])).await,
+                json!({"type": "SoftwareModule", "entityId": ["9998"]}),
+            ),
+            (
+                server.delete("/rest/v1/distributionsets/9998").await,
+                json!({"type": "DistributionSet", "entityId": ["9998"]}),
+            ),
+            (
+                server.post("/rest/v1/distributionsets", json!([{"name": "n", "version": "1", "type": ""}])).await,
+                json!({"type": "DistributionSetType", "entityId": ""}),
+            ),
+        ] {
+            assert_eq!(answer.expect_error(404, key).json()["info"], info);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_modules_of_a_set_can_be_paged_and_not_searched() {
+    on_each_engine(async |server: Server| {
+        let set = server.set("fw", &[]).await;
+        let path = format!("/rest/v1/distributionsets/{}/assignedSM?q=name==other", set.id);
+        let page = server.get(&path).await.expect(200).json();
+        assert_eq!((&page["total"], &page["content"][0]["id"]), (&json!(1), &json!(set.module)));
+    })
+    .await;
+}

@@ -126,3 +126,40 @@ async fn an_upload_that_asks_first_is_told_to_continue() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn hashes_come_in_any_case_and_the_key_of_a_type_with_blanks() {
+    on_each_engine(async |server: Server| {
+        let body = json!([{"name": "m", "version": "1", "type": " os "}]);
+        let module = server.post("/rest/v1/softwaremodules", body).await.expect(201).id();
+        let sha1 = "A9993E364706816ABA3E25717850C26C9CD0D89D";
+        let created = server.upload_with(module, "a.bin", b"abc", &format!("?sha1sum={sha1}&filename=b.bin")).await;
+        assert_eq!(created.expect(201).json()["providedFilename"], "b.bin");
+        let constraint = "hawkbit.server.error.repo.constraintViolation";
+        server.upload_with(module, "a.bin", b"abc", "?filename=").await.expect_error(400, constraint);
+        server.put(&format!("/rest/v1/softwaremodules/{module}"), json!({"locked": true})).await.expect(200);
+        let locked = "hawkbit.server.error.locked";
+        server.upload(module, "b.bin", b"abc").await.expect_error(423, locked);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_what_can_be_downloaded_has_a_link_to_its_download() {
+    on_each_engine(async |server: Server| {
+        let set = server.set("fw", &[("a.bin", b"abc")]).await;
+        let module = format!("/rest/v1/softwaremodules/{}", set.module);
+        let links = async |query: &str| {
+            let list = server.get(&format!("{module}/artifacts?representation=full{query}")).await.expect(200).json();
+            let one = format!("{module}/artifacts/{}?{query}", list[0]["id"]);
+            let one = server.get(&one).await.expect(200).json();
+            assert_eq!(one["_links"], list[0]["_links"]);
+            list[0]["_links"].get("download").is_some()
+        };
+        assert!(links("").await);
+        assert!(!links("&useartifacturlhandler=true").await, "no address is configured for this API");
+        server.delete(&module).await.expect_empty(204);
+        assert!(!links("").await, "its content went with the module");
+    })
+    .await;
+}

@@ -36,10 +36,14 @@ async fn unknown_keys_and_wrong_values_are_refused() {
             ("pollingTime", json!("soon")),
             ("pollingTime", json!("00:00:01")),
             ("pollingTime", json!("48:00:00")),
+            ("pollingTime", json!({"a": 1})),
         ] {
             let answer = server.put(&format!("{PATH}/{key}"), json!({"value": value})).await;
             answer.expect_error(400, invalid_value);
         }
+        let fixed = server.delete(&format!("{PATH}/default.ds.type")).await;
+        let info = fixed.expect_error(404, "hawkbit.server.error.repo.entityNotFound").json()["info"].clone();
+        assert_eq!(info, json!({"type": "Configuration key not found", "entityId": "default.ds.type"}));
         let unchanged = server.get(&format!("{PATH}/pollingTime")).await.expect(200).json();
         assert_eq!(unchanged["value"], "00:05:00");
     })

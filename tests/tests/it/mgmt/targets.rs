@@ -135,7 +135,8 @@ async fn an_update_changes_only_what_it_names() {
             assert_eq!(found, (&json!("d1"), &json!("n"), &json!("d"), &json!("http://10.0.0.1")), "{change}");
         }
         let off = json!({"requestAttributes": false});
-        server.put("/rest/v1/targets/d1", off).await.expect(400);
+        server.put("/rest/v1/targets/d1", off.clone()).await.expect_empty(400);
+        server.put("/rest/v1/targets/nobody", off).await.expect_empty(400);
         let renamed = server.put("/rest/v1/targets/d1", json!({"name": "m"})).await.expect(200);
         assert_eq!(renamed.json()["name"], "m");
     })
