@@ -6,7 +6,7 @@ use http::{
     header::{CONTENT_DISPOSITION, CONTENT_TYPE, RANGE},
 };
 use kettle_domain::{Kind, actions, artifacts};
-use kettle_rest::{ApiError, Base, DeviceAccept, FileMeta, Path, Result, attachment, file_response, matches};
+use kettle_rest::{ApiError, Base, DeviceAccept, FileMeta, Path, Result, attachment_as_is, file_response, matches};
 
 use crate::{deployment::Artifact, device::Device, poll::device_href};
 
@@ -63,7 +63,9 @@ async fn md5(device: Device, module: i64, filename: &str, path: &str) -> Result<
     let Some(sum) = artifact.md5_hash else { return Err(ApiError::empty(StatusCode::NOT_FOUND)) };
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/plain")),
-        (CONTENT_DISPOSITION, attachment(&format!("{filename}{MD5_SUFFIX}"))),
+        (CONTENT_DISPOSITION, attachment_as_is(&format!("{filename}{MD5_SUFFIX}"))),
     ];
-    Ok((headers, format!("{sum}  {filename}")).into_response())
+    // hawkBit: the name in ASCII, whatever it holds.
+    let ascii: String = filename.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
+    Ok((headers, format!("{sum}  {ascii}")).into_response())
 }

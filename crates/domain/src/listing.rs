@@ -1,6 +1,6 @@
 //! Lists: what a client asks for, and one page of the answer (semantics.md E3).
 
-/// A client's request for a page of a list. `sort` and `q` are as sent; the store resolves them by its entity's fields.
+/// A client's request for a page of a list. `sort` and `q` are as sent (an empty `q` is a wrong one); the store resolves them by its entity's fields.
 #[derive(Clone, Debug)]
 pub struct Listing {
     pub offset: u64,
@@ -17,7 +17,7 @@ impl Listing {
     pub fn new(offset: i64, limit: i64, sort: Option<String>, q: Option<String>) -> Listing {
         let limit = if limit < 1 { Self::DEFAULT_LIMIT } else { limit.unsigned_abs().min(Self::MAX_LIMIT) };
         let offset = u64::try_from(offset).unwrap_or(0);
-        Listing { offset, limit, sort: sort.filter(|s| !s.is_empty()), q: q.filter(|q| !q.is_empty()) }
+        Listing { offset, limit, sort: sort.filter(|s| !s.is_empty()), q }
     }
 }
 

@@ -33,7 +33,7 @@ pub use auth::{LoggedIn, User};
 pub use base::Base;
 pub use body::{Body, BodyOptional, DeviceBody, DeviceBodyOptional, discard};
 pub use device::{DeviceCredentials, device_credentials};
-pub use download::{FileMeta, attachment, file_response, matches};
+pub use download::{FileMeta, attachment_as_is, file_response, matches};
 pub use edge::{RequestLog, finish};
 pub use error::{ApiError, Result};
 pub use hal::{Link, Links, ListedLink, Paged};

@@ -113,9 +113,12 @@ pub async fn statuses(ctx: &Ctx, controller_id: &str, id: i64, listing: &Listing
     Ok(page.map(|status| StatusShown { messages: messages.remove(&status.id).unwrap_or_default(), status }))
 }
 
-/// The set that is assigned to, or installed on, a target.
+/// The set that is assigned to, or installed on, a target. An unknown target has none.
 pub async fn set_of_target(ctx: &Ctx, controller_id: &str, installed: bool) -> Result<Option<distribution_sets::Full>> {
-    let target = targets::find(ctx, controller_id).await?;
+    ctx.require(Permission::ReadTarget)?;
+    let target = targets::store::find(ctx.db().read(), ctx.tenant_id(), controller_id).await?;
+    // hawkBit: these two reads don't tell an unknown target from one without a set.
+    let Some(target) = target else { return Ok(None) };
     let id = if installed { target.installed_distribution_set } else { target.assigned_distribution_set };
     let Some(id) = id else { return Ok(None) };
     let Some(set) = distribution_sets::store::get(ctx.db().read(), ctx.tenant_id(), id).await? else { return Ok(None) };

@@ -14,7 +14,9 @@ use tokio::task::JoinHandle;
 use super::range::Range;
 
 pub(super) const MULTIPART: &str = "multipart/byteranges; boundary=THIS_STRING_SEPARATES_MULTIPART";
-const CLOSING: &str = "\r\n--THIS_STRING_SEPARATES_MULTIPART--\r\n";
+const CLOSING: &str = "\r\n--THIS_STRING_SEPARATES_MULTIPART--";
+/// The first head has no line before it.
+const BREAK: usize = "\r\n".len();
 const CHUNK: u64 = 128 << 10;
 
 /// What is sent, in order.
@@ -25,6 +27,7 @@ pub(super) struct Plan {
     left: u64,
     /// The file's length, if each range has a head of its own.
     multipart: Option<u64>,
+    begun: bool,
 }
 
 enum Step {
@@ -39,15 +42,15 @@ enum Ahead {
 
 impl Plan {
     pub(super) fn whole(len: u64) -> Plan {
-        Plan { ranges: Vec::new().into_iter(), position: 0, left: len, multipart: None }
+        Plan { ranges: Vec::new().into_iter(), position: 0, left: len, multipart: None, begun: false }
     }
 
     pub(super) fn one(range: Range) -> Plan {
-        Plan { ranges: Vec::new().into_iter(), position: range.first, left: range.len(), multipart: None }
+        Plan { ranges: Vec::new().into_iter(), position: range.first, left: range.len(), multipart: None, begun: false }
     }
 
     pub(super) fn several(ranges: Vec<Range>, total: u64) -> Plan {
-        Plan { ranges: ranges.into_iter(), position: 0, left: 0, multipart: Some(total) }
+        Plan { ranges: ranges.into_iter(), position: 0, left: 0, multipart: Some(total), begun: false }
     }
 
     /// Bytes of the body, heads and closing line included.
@@ -56,7 +59,7 @@ impl Plan {
             None => self.left,
             Some(total) => {
                 let parts = self.ranges.as_slice().iter().map(|r| head(*r, total).len() as u64 + r.len());
-                parts.sum::<u64>() + CLOSING.len() as u64
+                parts.sum::<u64>() + (CLOSING.len() - BREAK) as u64
             }
         }
     }
@@ -75,7 +78,9 @@ impl Plan {
             return Some(Step::Text(Bytes::from_static(CLOSING.as_bytes())));
         };
         (self.position, self.left) = (range.first, range.len());
-        Some(Step::Text(head(range, total).into()))
+        let head = Bytes::from(head(range, total));
+        let begun = std::mem::replace(&mut self.begun, true);
+        Some(Step::Text(if begun { head } else { head.slice(BREAK..) }))
     }
 }
 

@@ -101,18 +101,27 @@ pub fn attachment(filename: &str) -> HeaderValue {
         .remove(b'`')
         .remove(b'|')
         .remove(b'~');
-    let printable = |b: u8| (b' '..=b'~').contains(&b);
-    let token = |b: u8| printable(b) && !b" ()<>@,;:\\\"/[]?=".contains(&b);
-    let quoted = || filename.replace('\\', "\\\\").replace('"', "\\\"");
-    let text = if !filename.is_empty() && filename.bytes().all(token) {
-        format!("attachment;filename={filename}")
-    } else if filename.bytes().all(printable) {
-        format!("attachment;filename=\"{}\"", quoted())
-    } else {
+    // RFC 2183 has longer values cut off.
+    let cut: String = filename.chars().take(78).collect();
+    let special = cut.contains(['(', ')', '<', '>', '@', ',', ';', ':', '\\', '"', '/', '[', ']', '?', '=']);
+    let quoted = || format!("\"{}\"", cut.replace('\\', "\\\\").replace('"', "\\\""));
+    latin1(&format!("attachment;filename={}", if special { quoted() } else { cut.clone() })).unwrap_or_else(|| {
+        // The peer sends no header then.
         let ascii: String = quoted().chars().map(|c| if (' '..='~').contains(&c) { c } else { '_' }).collect();
-        format!("attachment;filename=\"{ascii}\";filename*=UTF-8''{}", utf8_percent_encode(filename, ENCODED))
-    };
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("attachment"))
+        let text = format!("attachment;filename={ascii};filename*=UTF-8''{}", utf8_percent_encode(filename, ENCODED));
+        HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("attachment"))
+    })
+}
+
+/// The same for a name that is written as it is, whatever it holds.
+pub fn attachment_as_is(filename: &str) -> HeaderValue {
+    latin1(&format!("attachment;filename={filename}")).unwrap_or_else(|| attachment(filename))
+}
+
+/// A header's value in the characters that headers have; control characters become blanks.
+fn latin1(text: &str) -> Option<HeaderValue> {
+    let byte = |c: char| u8::try_from(c).ok().map(|b| if b < b' ' || b == 0x7f { b' ' } else { b });
+    HeaderValue::from_bytes(&text.chars().map(byte).collect::<Option<Vec<u8>>>()?).ok()
 }
 
 fn describe(headers: &mut HeaderMap, meta: &FileMeta) {

@@ -20,7 +20,6 @@ async fn unknown_ids_are_404_with_the_peers_body() {
             (Method::GET, "targets/nope/attributes".to_owned(), None),
             (Method::GET, "targets/nope/actions".to_owned(), None),
             (Method::GET, "targets/nope/metadata".to_owned(), None),
-            (Method::GET, "targets/nope/assignedDS".to_owned(), None),
             (Method::PUT, "targets/nope".to_owned(), Some(json!({"name": "x"}))),
             (Method::POST, "targets/nope/assignedDS".to_owned(), Some(json!({"id": set.id}))),
             (Method::GET, "targets/d1/actions/4711".to_owned(), None),

@@ -86,7 +86,8 @@ async fn what_can_be_converted_is_taken() {
         let action = assigned["assignedActions"][0]["id"].as_i64().unwrap();
         let shown = server.get(&format!("/rest/v1/actions/{action}")).await.expect(200).json();
         assert_eq!((&shown["weight"], &shown["forceTime"]), (&json!(5), &json!(7)));
-        let status = json!({"execution": "proceeding", "result": {"finished": "none"}, "code": "3", "details": [1, null]});
+        let status =
+            json!({"execution": "proceeding", "result": {"finished": "none"}, "code": "3", "details": [1, null]});
         let device = server.device("17");
         let path = format!("/deploymentBase/{action}/feedback");
         device.post(&path, json!({"status": status})).await.expect_empty(200);

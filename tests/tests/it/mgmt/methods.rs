@@ -24,13 +24,15 @@ async fn options_tells_what_a_path_takes() {
 }
 
 #[tokio::test]
-async fn sort_takes_empty_parts_and_no_third_word() {
+async fn sort_takes_empty_parts_and_no_third_word_and_a_search_is_not_empty() {
     on_each_engine(async |server: Server| {
         server.target("d1").await;
         for sort in ["", ",", "name:ASC,", ",,name:asc", "name::asc"] {
             server.get(&format!("/rest/v1/targets?sort={sort}")).await.expect(200);
         }
         let key = "hawkbit.server.error.rest.param.sortParamSyntax";
+        let wrong = "hawkbit.server.error.rest.param.rsqlParamSyntax";
+        server.get("/rest/v1/targets?q=").await.expect_error(400, wrong);
         for sort in ["name", ":ASC", "name:", "name:ASC:x", "name:ASC,id"] {
             server.get(&format!("/rest/v1/targets?sort={sort}")).await.expect_error(400, key);
         }

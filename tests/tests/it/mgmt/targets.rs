@@ -180,3 +180,17 @@ async fn deleting_a_target_takes_its_actions_along() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_target_without_a_set_and_an_unknown_one_answer_alike() {
+    on_each_engine(async |server: Server| {
+        server.target("d1").await;
+        for id in ["d1", "nobody"] {
+            for which in ["assignedDS", "installedDS"] {
+                server.get(&format!("/rest/v1/targets/{id}/{which}")).await.expect_empty(204);
+            }
+        }
+        server.get("/rest/v1/targets/nobody/attributes").await.expect(404);
+    })
+    .await;
+}
