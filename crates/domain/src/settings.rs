@@ -15,7 +15,7 @@ pub struct Settings {
     pub implicit_tenant_create_allowed: bool,
     pub reject_action_status_for_closed_action: bool,
     pub skip_implicit_lock_for_tags: Vec<String>,
-    /// How many last-seen times may wait to be written, and for how long at most.
+    /// How many targets' last-seen times may wait to be written, and for how long at most.
     pub poll_persistence_queue: usize,
     pub poll_persistence_flush: Duration,
     pub eager_poll_persistence: bool,
@@ -109,7 +109,7 @@ impl Default for Settings {
             ]
             .map(Into::into)
             .into(),
-            poll_persistence_queue: 10_000,
+            poll_persistence_queue: 100_000,
             poll_persistence_flush: Duration::from_secs(10),
             eager_poll_persistence: false,
             track_remote_ip: true,
