@@ -138,9 +138,7 @@ async fn assign_set(
     if selected.is_empty() {
         return Ok(());
     }
-    if settings.implicit_lock {
-        distribution_sets::lock_implicitly(ctx, tx, &full).await?;
-    }
+    distribution_sets::lock_implicitly(ctx, tx, &full).await?;
     let selected_ids: Vec<i64> = selected.iter().map(|t| t.id).collect();
     make_room(ctx, tx, settings, &selected_ids).await?;
     if !offline {
@@ -148,7 +146,7 @@ async fn assign_set(
     }
     take_over(ctx, tx, set, &selected_ids, offline).await?;
     let auto_confirming = if settings.confirmation_flow && !offline {
-        auto_confirming(ctx, tx, &selected_ids).await?
+        targets::store::auto_confirming(&**tx, ctx.engine(), ctx.tenant_id(), &selected_ids).await?
     } else {
         HashSet::new()
     };
@@ -341,14 +339,4 @@ async fn take_over(ctx: &Ctx, tx: &Tx, set: i64, targets: &[i64], offline: bool)
         update.filter(Column::Id.is_in(chunk.iter().copied())).exec(&**tx).await?;
     }
     Ok(())
-}
-
-async fn auto_confirming(ctx: &Ctx, tx: &Tx, targets: &[i64]) -> Result<HashSet<i64>> {
-    let sql = format!(
-        "SELECT target FROM sp_target_conf_status WHERE tenant = $1 AND target IN {}",
-        ctx.engine().json_values(2, "bigint")
-    );
-    let ids = serde_json::to_string(targets).map_err(Error::internal)?;
-    let rows = tx.query_all_raw(ctx.engine().statement(&sql, [ctx.tenant_id().into(), ids.into()])).await?;
-    Ok(rows.iter().map(|r| r.try_get("", "target")).collect::<Result<_, _>>()?)
 }

@@ -1,8 +1,8 @@
 //! When a target is due, and the other things shown with it that its row does not hold.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ConnectionTrait, Value};
+use sea_orm::ConnectionTrait;
 
 use super::{Model, Shown, fields, store};
 use crate::{
@@ -106,13 +106,7 @@ pub(super) async fn type_name(ctx: &Ctx, id: i64) -> Result<Option<String>> {
     Ok(row.map(|r| r.try_get("", "name")).transpose()?)
 }
 
-async fn auto_confirming(ctx: &Ctx, targets: &[Model]) -> Result<Vec<i64>> {
-    let sql = format!(
-        "SELECT target FROM sp_target_conf_status WHERE tenant = $1 AND target IN {}",
-        ctx.engine().json_values(2, "bigint")
-    );
+async fn auto_confirming(ctx: &Ctx, targets: &[Model]) -> Result<HashSet<i64>> {
     let ids: Vec<i64> = targets.iter().map(|t| t.id).collect();
-    let ids = Value::from(serde_json::to_string(&ids).unwrap_or_default());
-    let rows = ctx.db().read().query_all_raw(ctx.engine().statement(&sql, [ctx.tenant_id().into(), ids])).await?;
-    Ok(rows.iter().map(|r| r.try_get("", "target")).collect::<Result<_, _>>()?)
+    Ok(store::auto_confirming(ctx.db().read(), ctx.engine(), ctx.tenant_id(), &ids).await?)
 }

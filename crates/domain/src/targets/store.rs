@@ -1,5 +1,7 @@
 //! Queries over targets. Every one binds the tenant.
 
+use std::collections::HashSet;
+
 use kettle_cluster::Tx;
 use kettle_db::{Engine, column};
 use sea_orm::{
@@ -173,6 +175,22 @@ pub async fn matching(
 ) -> Result<Vec<i64>, DbErr> {
     let select = of_tenant(tenant).filter(Column::Id.is_in(ids.iter().copied())).filter(condition);
     select.select_only().column(Column::Id).into_tuple().all(db).await
+}
+
+/// Which of `targets` confirm their actions themselves.
+pub async fn auto_confirming(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    targets: &[i64],
+) -> Result<HashSet<i64>, DbErr> {
+    let sql = format!(
+        "SELECT target FROM sp_target_conf_status WHERE tenant = $1 AND target IN {}",
+        engine.json_values(2, "bigint")
+    );
+    let ids = serde_json::to_string(targets).map_err(|e| DbErr::Custom(e.to_string()))?;
+    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), ids.into()])).await?;
+    rows.iter().map(|r| r.try_get("", "target")).collect()
 }
 
 #[derive(Serialize)]

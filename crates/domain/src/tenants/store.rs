@@ -1,8 +1,7 @@
 //! Queries over `sp_tenant` and `sp_tenant_configuration`, and the types every new tenant starts with.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    Set,
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Set,
 };
 
 use super::entity::{configuration, tenant};
@@ -22,12 +21,6 @@ pub async fn configuration(
 
 pub async fn find(db: &impl ConnectionTrait, tenant: &str) -> Result<Option<tenant::Model>, DbErr> {
     tenant::Entity::find().filter(tenant::Column::Tenant.eq(tenant)).one(db).await
-}
-
-/// All tenants, by name.
-#[expect(dead_code, reason = "jobs that go through all tenants come with rollouts")]
-pub async fn all(db: &impl ConnectionTrait) -> Result<Vec<tenant::Model>, DbErr> {
-    tenant::Entity::find().order_by_asc(tenant::Column::Tenant).all(db).await
 }
 
 pub async fn setting(
