@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::connection::Connection;
 use crate::load::now;
-use crate::scenarios::management_request;
+use crate::server::management_request;
 
 const BOUNDARY: &str = "kettle-bench-7d1f0a";
 /// A prime, so that blocks of any usual size that got lost or swapped don't go unnoticed.

@@ -14,7 +14,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use tokio::net::TcpListener;
 
-use crate::scenarios::GATEWAY_AUTHORIZATION;
+use crate::server::GATEWAY_AUTHORIZATION;
 
 /// Serves until the process is stopped.
 pub async fn serve(port: u16) -> Result<()> {

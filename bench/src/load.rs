@@ -36,6 +36,17 @@ impl Outcome {
     pub fn per_second(&self) -> f64 {
         self.requests as f64 / self.elapsed.as_secs_f64()
     }
+
+    /// The latency that `share` (0 to 1) of the requests didn't exceed, in milliseconds.
+    pub fn millis(&self, share: f64) -> f64 {
+        self.latency.quantile(share).as_secs_f64() * 1000.0
+    }
+
+    /// For the notes of a report.
+    pub fn latencies(&self) -> String {
+        let size = self.body_bytes as f64 / self.requests as f64 / 1000.0;
+        format!("p50 {:.1} ms, p99 {:.1} ms, {size:.1} kB body", self.millis(0.5), self.millis(0.99))
+    }
 }
 
 /// Runs the load. `write` appends the request of the given number, 0 and up, to the empty buffer.

@@ -5,11 +5,13 @@
 mod artifact;
 mod bare;
 mod connection;
+mod fleet;
 mod load;
 mod postgres;
 mod process;
 mod report;
 mod scenarios;
+mod server;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,6 +49,9 @@ pub struct Options {
     /// How many targets the polls and lists work on
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(50..=1_000_000))]
     pub targets: u64,
+    /// How many targets the searches and the feedback work on
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000))]
+    pub fleet: u64,
     /// Length of each measured round
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub seconds: u64,
@@ -80,6 +85,8 @@ pub enum Phase {
     List,
     Artifact,
     Create,
+    /// A server and a database of its own: searches, lists and feedback
+    Fleet,
 }
 
 impl Options {
@@ -89,12 +96,17 @@ impl Options {
 
     /// Whether anything but the bare handler is to be measured.
     pub fn wants_kettle(&self) -> bool {
-        [Phase::Poll, Phase::List, Phase::Artifact, Phase::Create].into_iter().any(|phase| self.wants(phase))
+        [Phase::Poll, Phase::List, Phase::Artifact, Phase::Create, Phase::Fleet]
+            .into_iter()
+            .any(|phase| self.wants(phase))
     }
 
     /// Whether this is the set-up that the wanted numbers are stated for.
     pub fn is_reference(&self) -> bool {
-        self.database == Database::Postgres && self.targets == 10_000 && self.artifact_mib == 1024
+        self.database == Database::Postgres
+            && self.targets == 10_000
+            && self.fleet == 100_000
+            && self.artifact_mib == 1024
     }
 }
 

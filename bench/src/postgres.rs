@@ -76,25 +76,35 @@ impl Postgres {
         Ok(Self { _process: process, port, bin: bin.clone(), description })
     }
 
-    /// Gathers the statistics that the planner goes by.
-    pub fn analyze(&self) -> Result<()> {
-        let mut vacuumdb = Command::new(self.bin.join("vacuumdb"));
-        vacuumdb.args([
-            "--quiet",
-            "--analyze-only",
-            "-h",
-            "127.0.0.1",
-            "-U",
-            "postgres",
-            "-p",
-            &self.port.to_string(),
-            "kettle",
-        ]);
-        complete(&mut vacuumdb).map(drop)
+    pub fn create_database(&self, name: &str) -> Result<()> {
+        complete(self.client("createdb").arg(name)).map(drop)
     }
 
-    pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/kettle", self.port)
+    /// Gathers the statistics that the planner goes by, and clears what was deleted.
+    pub fn analyze(&self, database: &str) -> Result<()> {
+        complete(self.client("vacuumdb").args(["--quiet", "--analyze", database])).map(drop)
+    }
+
+    /// Fills a database for pgbench's own scripts.
+    pub fn prepare_pgbench(&self, database: &str, scale: u32) -> Result<()> {
+        complete(self.client("pgbench").args(["-i", "-q", "-s", &scale.to_string(), database])).map(drop)
+    }
+
+    /// Runs pgbench and returns what it measured, in transactions per second.
+    pub fn pgbench(&self, database: &str, arguments: &[&str]) -> Result<f64> {
+        let printed = complete(self.client("pgbench").args(arguments).arg(database))?;
+        let rate = printed.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        rate.with_context(|| format!("pgbench printed no rate:\n{printed}"))
+    }
+
+    fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()]);
+        command
+    }
+
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 }
 

@@ -40,6 +40,21 @@ pub struct Row {
     pub note: String,
 }
 
+impl Row {
+    /// A measurement without a wanted number.
+    pub fn info(key: &'static str, what: &str, value: f64, unit: &'static str) -> Self {
+        Self { key, what: what.to_owned(), value, unit, wanted: None, peer: "", note: String::new() }
+    }
+
+    pub fn memory(key: &'static str, what: &str, bytes: u64, wanted: Wanted, peer: &'static str) -> Self {
+        Self { wanted: Some(wanted), peer, ..Self::info(key, what, megabytes(bytes), "MB") }
+    }
+}
+
+pub fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
 pub struct Report {
     is_reference: bool,
     command: String,
@@ -77,7 +92,7 @@ impl Report {
             let _ = writeln!(text, "{what}: {setting}");
         }
         if !self.is_reference {
-            text.push_str("The wanted numbers are for 10,000 targets on PostgreSQL and an artifact of 1 GiB; this is another set-up.\n");
+            text.push_str("The wanted numbers are for 10,000 and 100,000 targets on PostgreSQL and an artifact of 1 GiB; this is another set-up.\n");
         }
 
         let head = ["what", "measured", "wanted", "", "hawkBit", "note"].map(str::to_owned);

@@ -1,34 +1,26 @@
 //! The phases, in the order that keeps them honest: idle memory first, polls and lists on exactly the wanted number of
 //! targets, the artifact, and creating further targets last. Each phase checks one answer in full before it measures.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::artifact::{self, Pattern};
-use crate::connection::Connection;
+use crate::fleet;
 use crate::load::{self, Load, Outcome, now};
 use crate::postgres::Postgres;
-use crate::process::{Process, Scratch, StopSignal, free_port};
-use crate::report::{Report, Row, Wanted, number};
+use crate::process::Scratch;
+use crate::report::{Report, Row, Wanted, megabytes, number};
+use crate::server::{
+    CREATE_CONNECTIONS, Server, TARGETS_PER_CREATE, configure, create_targets, exchange, management_request,
+    poll_request, send_json,
+};
 use crate::{Database, Options, Phase};
 
-/// What devices send in `Authorization`; the bare handler accepts nothing else.
-pub const GATEWAY_AUTHORIZATION: &str = "GatewayToken bench";
-/// admin:admin, the user of a fresh server.
-const MANAGEMENT_AUTHORIZATION: &str = "Basic YWRtaW46YWRtaW4=";
-
-const TARGETS_PER_CREATE: u64 = 500;
-const CREATE_CONNECTIONS: u64 = 4;
 const TARGETS_PER_PAGE: u64 = 50;
 const LIST: &str = "/rest/v1/targets?limit=50";
-const START_WITHIN: Duration = Duration::from_secs(30);
-const SETUP_ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Runs the phases that are asked for and reports as it goes, so that a failure leaves what was measured before.
 pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
@@ -56,15 +48,21 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
     };
     report.setup("database", postgres.as_ref().map_or("SQLite", |postgres| &postgres.description));
     let started = now();
-    let kettle = Server::kettle(&options.kettle, postgres.as_ref(), scratch.path()).await?;
-    report.row(info("start_ms", "from start to ready", started.elapsed().as_millis() as f64, "ms"));
+    let database = postgres.as_ref().map(|postgres| postgres.url("kettle"));
+    let kettle = Server::kettle(&options.kettle, database, scratch.path(), "kettle").await?;
+    report.row(Row::info("start_ms", "from start to ready", started.elapsed().as_millis() as f64, "ms"));
 
     let servers = Servers { bare: bare.as_ref(), kettle: &kettle, postgres: postgres.as_ref() };
     let outcome = phases(options, report, servers).await;
     if outcome.is_err() {
         eprintln!("The end of Kettle's log:\n{}", kettle.process.log_tail());
     }
-    outcome
+    drop(kettle);
+    outcome?;
+    match options.wants(Phase::Fleet) {
+        true => fleet::run(options, report, postgres.as_ref(), scratch.path()).await,
+        false => Ok(()),
+    }
 }
 
 /// What the phases have to work with.
@@ -78,14 +76,13 @@ struct Servers<'a> {
 async fn phases(options: &Options, report: &mut Report, servers: Servers<'_>) -> Result<()> {
     let Servers { bare, kettle, postgres } = servers;
     sleep(Duration::from_secs(2)).await;
-    memory_row(
-        report,
+    report.row(Row::memory(
         "memory_idle",
         "resident memory, idle",
         kettle.process.resident()?,
         Wanted::Under(60.0),
         "520 MB",
-    );
+    ));
 
     let watch = kettle.process.sample_resident();
     if options.wants(Phase::Poll) || options.wants(Phase::List) {
@@ -112,9 +109,14 @@ async fn phases(options: &Options, report: &mut Report, servers: Servers<'_>) ->
     }
     sleep(Duration::from_secs(1)).await;
     let after = kettle.process.resident()?;
-    memory_row(report, "memory_after", "resident memory, after the load", after, Wanted::Under(100.0), "660 MB");
-    report.row(info("memory_max", "resident memory, largest seen under load", megabytes(watch.peak()), "MB"));
-    report.row(info("memory_peak", "resident memory, peak (VmHWM)", megabytes(kettle.process.resident_peak()?), "MB"));
+    report.row(Row::memory("memory_after", "resident memory, after the load", after, Wanted::Under(100.0), "660 MB"));
+    report.row(Row::info("memory_max", "resident memory, largest seen under load", megabytes(watch.peak()), "MB"));
+    report.row(Row::info(
+        "memory_peak",
+        "resident memory, peak (VmHWM)",
+        megabytes(kettle.process.resident_peak()?),
+        "MB",
+    ));
     Ok(())
 }
 
@@ -185,21 +187,12 @@ async fn poll_load(options: &Options, server: &Server, requests: u64, time: Dura
 fn poll_row(key: &'static str, what: &str, rounds: Vec<PollRound>, peer: &'static str) -> Row {
     let value = median(rounds.iter().map(|round| round.outcome.per_second()).collect());
     let of = |number: fn(&PollRound) -> f64| median(rounds.iter().map(number).collect());
-    let p50 = of(|round| millis(&round.outcome, 0.5));
-    let p99 = of(|round| millis(&round.outcome, 0.99));
+    let p50 = of(|round| round.outcome.millis(0.5));
+    let p99 = of(|round| round.outcome.millis(0.99));
     let size = of(|round| round.outcome.body_bytes as f64 / round.outcome.requests as f64);
     let cpu = of(|round| round.cpu);
     let note = format!("p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs CPU each, {size:.0} B body");
     Row { key, what: what.to_owned(), value, unit: "/s", wanted: None, peer, note }
-}
-
-fn poll_request(request: &mut Vec<u8>, target: u64) {
-    let name = target_name("dev", target);
-    for part in ["GET /DEFAULT/controller/v1/", &name, " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: "] {
-        request.extend_from_slice(part.as_bytes());
-    }
-    request.extend_from_slice(GATEWAY_AUTHORIZATION.as_bytes());
-    request.extend_from_slice(b"\r\nAccept: application/json\r\n\r\n");
 }
 
 async fn check_poll(server: &Server, target: u64) -> Result<()> {
@@ -217,7 +210,7 @@ async fn list(options: &Options, report: &mut Report, kettle: &Server, postgres:
     if let Some(postgres) = postgres {
         // Autovacuum does this within a minute; until then PostgreSQL knows nothing of the new rows and sorts them all.
         progress("waiting for the database's statistics (ANALYZE)");
-        postgres.analyze()?;
+        postgres.analyze("kettle")?;
     }
     let time = Duration::from_secs(options.seconds);
     let load = Load { address: kettle.address, connections: options.connections, requests: 0, time };
@@ -230,13 +223,13 @@ async fn list(options: &Options, report: &mut Report, kettle: &Server, postgres:
         unit: "/s",
         wanted: Some(Wanted::AtLeast(1_500.0)),
         peer: "32/s",
-        note: format!("{}, first page", latencies(&outcome)),
+        note: format!("{}, first page", outcome.latencies()),
     });
     progress("listing targets: any page, in any order");
     let outcome = load::run(load, move |number, request| random_list_request(request, number, targets)).await?;
     report.row(Row {
-        note: format!("{}, random offset and order", latencies(&outcome)),
-        ..info("list_random", "lists of any page in any order", outcome.per_second(), "/s")
+        note: format!("{}, random offset and order", outcome.latencies()),
+        ..Row::info("list_random", "lists of any page in any order", outcome.per_second(), "/s")
     });
     Ok(())
 }
@@ -277,29 +270,27 @@ async fn artifact(options: &Options, report: &mut Report, kettle: &Server) -> Re
     let watch = kettle.process.sample_resident();
     let (id, elapsed) = artifact::upload(kettle.address, module, &pattern, size).await?;
     let what = format!("upload of {} MiB", options.artifact_mib);
-    report.row(info("upload", &what, megabytes(size) / elapsed.as_secs_f64(), "MB/s"));
-    memory_row(
-        report,
+    report.row(Row::info("upload", &what, megabytes(size) / elapsed.as_secs_f64(), "MB/s"));
+    report.row(Row::memory(
         "memory_upload",
         "resident memory, largest while uploading",
         watch.peak(),
         Wanted::Under(100.0),
         "",
-    );
+    ));
 
     progress("downloading the artifact");
     let watch = kettle.process.sample_resident();
     let elapsed = artifact::download(kettle.address, module, id, &pattern, size).await?;
     let what = format!("download of {} MiB", options.artifact_mib);
-    report.row(info("download", &what, megabytes(size) / elapsed.as_secs_f64(), "MB/s"));
-    memory_row(
-        report,
+    report.row(Row::info("download", &what, megabytes(size) / elapsed.as_secs_f64(), "MB/s"));
+    report.row(Row::memory(
         "memory_download",
         "resident memory, largest while downloading",
         watch.peak(),
         Wanted::Under(100.0),
         "",
-    );
+    ));
     Ok(())
 }
 
@@ -320,156 +311,10 @@ async fn create(options: &Options, report: &mut Report, kettle: &Server) -> Resu
         note: format!(
             "{} created on {CREATE_CONNECTIONS} connections, {}",
             number(created as f64),
-            latencies(&outcome)
+            outcome.latencies()
         ),
     });
     Ok(())
-}
-
-/// Creates targets in full batches; the last one ends before target number `end`.
-async fn create_targets(load: Load, prefix: &'static str, end: u64) -> Result<Outcome> {
-    load::run(load, move |number, request| {
-        let first = number * TARGETS_PER_CREATE;
-        let mut body = String::with_capacity(64 * TARGETS_PER_CREATE as usize);
-        for target in first..end.min(first + TARGETS_PER_CREATE) {
-            let name = target_name(prefix, target);
-            for part in [
-                if body.is_empty() { "[" } else { "," },
-                r#"{"controllerId":""#,
-                &name,
-                r#"","name":""#,
-                &name,
-                r#""}"#,
-            ] {
-                body.push_str(part);
-            }
-        }
-        body.push(']');
-        management_request(request, "POST", "/rest/v1/targets", Some(("application/json", body.len() as u64)));
-        request.extend_from_slice(body.as_bytes());
-    })
-    .await
-}
-
-fn target_name(prefix: &str, target: u64) -> String {
-    format!("{prefix}-{target:05}")
-}
-
-/// Appends the head of a request to the Management API; `body` is its content type and length.
-pub fn management_request(request: &mut Vec<u8>, method: &str, path: &str, body: Option<(&str, u64)>) {
-    let mut head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: {MANAGEMENT_AUTHORIZATION}\r\nAccept: application/json\r\n"
-    );
-    if let Some((content_type, length)) = body {
-        head.push_str(&format!("Content-Type: {content_type}\r\nContent-Length: {length}\r\n"));
-    }
-    head.push_str("\r\n");
-    request.extend_from_slice(head.as_bytes());
-}
-
-async fn configure(kettle: &Server, key: &str, value: Value) -> Result<()> {
-    let path = format!("/rest/v1/system/configs/{key}");
-    send_json(kettle, "PUT", &path, &json!({ "value": value })).await?;
-    Ok(())
-}
-
-async fn send_json(kettle: &Server, method: &str, path: &str, body: &Value) -> Result<Value> {
-    let body = body.to_string();
-    let mut request = Vec::new();
-    management_request(&mut request, method, path, Some(("application/json", body.len() as u64)));
-    request.extend_from_slice(body.as_bytes());
-    exchange(kettle, &request).await.with_context(|| format!("{method} {path}"))
-}
-
-/// One request outside of any measurement; `null` for an answer without a body.
-async fn exchange(server: &Server, request: &[u8]) -> Result<Value> {
-    let mut connection = Connection::connect(server.address).await?;
-    let answer = timeout(SETUP_ANSWER_WITHIN, connection.send(request)).await.context("no answer")??;
-    match answer.success()? {
-        [] => Ok(Value::Null),
-        body => serde_json::from_slice(body).context("the answer isn't JSON"),
-    }
-}
-
-/// A server under measurement.
-struct Server {
-    process: Process,
-    address: SocketAddr,
-}
-
-impl Server {
-    async fn kettle(program: &Path, postgres: Option<&Postgres>, scratch: &Path) -> Result<Self> {
-        let program =
-            program.canonicalize().with_context(|| format!("{} isn't there; build it first", program.display()))?;
-        let folder = scratch.join("kettle");
-        std::fs::create_dir(&folder)?;
-        let data = folder.join("data");
-        let database = match postgres {
-            Some(postgres) => postgres.url(),
-            None => format!("sqlite:{}", data.join("kettle.db").display()),
-        };
-        let port = free_port()?;
-        let mut command = Command::new(program);
-        // In a folder of its own, so that no `kettle.toml` lying about takes part.
-        command.current_dir(&folder).args(["serve", "--port", &port.to_string(), "--database", &database]);
-        command.arg("--data").arg(&data);
-        let process = Process::start("kettle", &mut command, scratch, StopSignal::Terminate)?;
-        Self { process, address: (Ipv4Addr::LOCALHOST, port).into() }
-            .ready("GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            .await
-    }
-
-    async fn bare(scratch: &Path) -> Result<Self> {
-        let port = free_port()?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["bare", "--port", &port.to_string()]);
-        let process = Process::start("bare", &mut command, scratch, StopSignal::Terminate)?;
-        let mut request = Vec::new();
-        poll_request(&mut request, 1);
-        let request = String::from_utf8(request)?;
-        Self { process, address: (Ipv4Addr::LOCALHOST, port).into() }.ready(&request).await
-    }
-
-    /// Waits until the request is answered with success.
-    async fn ready(mut self, request: &str) -> Result<Self> {
-        let started = now();
-        let mut last = String::from("nothing was tried");
-        while started.elapsed() < START_WITHIN {
-            self.process.check_running()?;
-            let attempt = async {
-                let mut connection = Connection::connect(self.address).await?;
-                connection.send(request.as_bytes()).await?.success().map(|_| ())
-            };
-            match timeout(Duration::from_secs(5), attempt).await {
-                Ok(Ok(())) => return Ok(self),
-                Ok(Err(error)) => last = format!("{error:#}"),
-                Err(_) => last = "no answer".to_owned(),
-            }
-            sleep(Duration::from_millis(5)).await;
-        }
-        bail!("not ready within {START_WITHIN:?} ({last}):\n{}", self.process.log_tail())
-    }
-}
-
-fn info(key: &'static str, what: &str, value: f64, unit: &'static str) -> Row {
-    Row { key, what: what.to_owned(), value, unit, wanted: None, peer: "", note: String::new() }
-}
-
-fn memory_row(report: &mut Report, key: &'static str, what: &str, bytes: u64, wanted: Wanted, peer: &'static str) {
-    report.row(Row { wanted: Some(wanted), peer, ..info(key, what, megabytes(bytes), "MB") });
-}
-
-fn latencies(outcome: &Outcome) -> String {
-    let size = outcome.body_bytes as f64 / outcome.requests as f64 / 1000.0;
-    format!("p50 {:.1} ms, p99 {:.1} ms, {size:.1} kB body", millis(outcome, 0.5), millis(outcome, 0.99))
-}
-
-fn millis(outcome: &Outcome, share: f64) -> f64 {
-    outcome.latency.quantile(share).as_secs_f64() * 1000.0
-}
-
-fn megabytes(bytes: u64) -> f64 {
-    bytes as f64 / 1e6
 }
 
 /// NaN without values.
@@ -488,13 +333,13 @@ fn bounds(values: &[f64]) -> (f64, f64) {
 }
 
 /// Numbers in order to numbers without: the same in every run.
-fn scatter(number: u64) -> u64 {
+pub fn scatter(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed ^ (mixed >> 31)
 }
 
-fn progress(what: &str) {
+pub fn progress(what: &str) {
     eprintln!("{what}");
 }
 
