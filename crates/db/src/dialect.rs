@@ -67,6 +67,27 @@ impl Engine {
         }
     }
 
+    /// Writes that belong together, each with a name, as the statements to run one after the other: a single one where an
+    /// engine can, for the sake of the round trips. They see the tables as they were before all of them, so none may
+    /// read what another writes, but for [`Engine::new_id`]. Each needs a RETURNING clause only if that is used.
+    pub fn together(self, writes: &[(&str, String)]) -> Vec<String> {
+        match (self, writes) {
+            (Engine::Postgres, [first @ .., (_, last)]) if !first.is_empty() => {
+                let named: Vec<_> = first.iter().map(|(name, sql)| format!("{name} AS ({sql})")).collect();
+                vec![format!("WITH {} {last}", named.join(", "))]
+            }
+            _ => writes.iter().map(|(_, sql)| sql.clone()).collect(),
+        }
+    }
+
+    /// Within [`Engine::together`], the id of the row that the write `name` before inserted; it ends in `RETURNING id`.
+    pub fn new_id(self, name: &str) -> String {
+        match self {
+            Engine::Sqlite => "(SELECT last_insert_rowid())".to_owned(),
+            Engine::Postgres => format!("(SELECT id FROM {name})"),
+        }
+    }
+
     /// Holds the lock of the name bound as `$1` until the transaction ends. SQLite needs none: a writing transaction is
     /// alone.
     pub fn lock_name(self) -> Option<&'static str> {

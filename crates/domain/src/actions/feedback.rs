@@ -54,8 +54,10 @@ pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
     }
     let occurred_at = feedback.timestamp.unwrap_or_else(|| ctx.now());
     let new = store::NewStatus { action: id, status, occurred_at, code: feedback.code, messages };
-    add(ctx, &tx, new).await?;
-    apply(ctx, &tx, target, action, status, feedback.code, occurred_at).await?;
+    check_room(ctx, &tx, &new).await?;
+    let (action, target) = outcome(target, action, status, feedback.code, occurred_at);
+    let by = ctx.actor_name();
+    store::report(&*tx, ctx.engine(), new, &action, target.as_ref(), &by, ctx.now()).await?;
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     Ok(tx.commit().await?)
 }
@@ -85,7 +87,8 @@ pub async fn cancel_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
     }
     let occurred_at = feedback.timestamp.unwrap_or_else(|| ctx.now());
     let new = store::NewStatus { action: id, status, occurred_at, code: feedback.code, messages };
-    add(ctx, &tx, new).await?;
+    check_room(ctx, &tx, &new).await?;
+    store::add_status(&*tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
     match status {
         ActionStatus::Canceled => close_canceled(ctx, &tx, target, &action, false).await?,
         ActionStatus::Error | ActionStatus::CancelRejected => {
@@ -108,6 +111,11 @@ fn check(ctx: &Ctx, feedback: &Feedback) -> Result<()> {
 
 /// The target and its action. An action of another target is as unknown as one that does not exist.
 async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
+    let found = store::lock_with_target(&**tx, ctx.engine(), ctx.tenant_id(), controller_id, id).await?;
+    if let Some(found) = found {
+        return Ok(found);
+    }
+    // One after the other, for the error that says which of them is missing.
     let target = targets::lock(ctx, tx, controller_id).await?;
     let action = super::of_target(store::find(&**tx, ctx.tenant_id(), id).await?, id, &target)?;
     Ok((target, action))
@@ -132,68 +140,57 @@ fn with_code(mut details: Vec<String>, code: Option<i32>) -> Vec<String> {
     details
 }
 
-/// Adds the row. A final status is always taken: a quota must not keep an action open.
-async fn add(ctx: &Ctx, tx: &Tx, new: store::NewStatus) -> Result<()> {
-    if !matches!(new.status, ActionStatus::Finished | ActionStatus::Error | ActionStatus::Canceled) {
-        check_status_quota(ctx, &**tx, new.action).await?;
+/// A final status is always taken: a quota must not keep an action open.
+async fn check_room(ctx: &Ctx, tx: &Tx, new: &store::NewStatus) -> Result<()> {
+    match new.status {
+        ActionStatus::Finished | ActionStatus::Error | ActionStatus::Canceled => Ok(()),
+        _ => check_status_quota(ctx, &**tx, new.action).await,
     }
-    store::add_status(&**tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
-    Ok(())
 }
 
-/// What a reported status does to the action and its target.
-async fn apply(
-    ctx: &Ctx,
-    tx: &Tx,
-    target: targets::Model,
-    action: Model,
+/// What a reported status makes of the action, and of its target if that changes.
+fn outcome(
+    mut target: targets::Model,
+    mut action: Model,
     status: ActionStatus,
     code: Option<i32>,
     occurred_at: i64,
-) -> Result<()> {
+) -> (Model, Option<targets::Model>) {
     let download_only = action.action_type() == ActionType::DownloadOnly;
     let closes = match status {
         ActionStatus::Finished | ActionStatus::Error => true,
         ActionStatus::Downloaded => download_only,
         _ => false,
     };
-    let mut row = touched(ctx, &action, false);
-    row.last_action_status_code = Set(code);
-    if closes {
-        row.status = Set(status.code());
-        row.active = Set(Some(false));
-    }
-    row.update(&**tx).await?;
+    action.last_action_status_code = code;
     if !closes {
-        return Ok(());
+        return (action, None);
     }
-    let before = target.clone();
-    let mut row: targets::entity::ActiveModel = target.into();
-    row.optlock_revision = Set(Some(before.optlock_revision.unwrap_or(0) + 1));
+    action.status = status.code();
+    action.active = Some(false);
     match status {
         ActionStatus::Error => {
-            row.update_status = Set(UpdateStatus::Error as i32);
-            row.assigned_distribution_set = Set(None);
+            target.update_status = UpdateStatus::Error as i32;
+            target.assigned_distribution_set = None;
         }
         ActionStatus::Downloaded => {
-            row.update_status = Set(UpdateStatus::InSync as i32);
-            row.request_controller_attributes = Set(true);
+            target.update_status = UpdateStatus::InSync as i32;
+            target.request_controller_attributes = true;
         }
         _ => {
-            row.request_controller_attributes = Set(true);
+            target.request_controller_attributes = true;
             // An older report than that of what is installed changes nothing.
-            if before.install_date.is_none_or(|installed| installed < occurred_at) {
-                let assigned =
-                    if download_only { Some(action.distribution_set) } else { before.assigned_distribution_set };
-                row.assigned_distribution_set = Set(assigned);
-                row.installed_distribution_set = Set(Some(action.distribution_set));
-                row.install_date = Set(Some(occurred_at));
-                if assigned == Some(action.distribution_set) {
-                    row.update_status = Set(UpdateStatus::InSync as i32);
+            if target.install_date.is_none_or(|installed| installed < occurred_at) {
+                if download_only {
+                    target.assigned_distribution_set = Some(action.distribution_set);
+                }
+                target.installed_distribution_set = Some(action.distribution_set);
+                target.install_date = Some(occurred_at);
+                if target.assigned_distribution_set == Some(action.distribution_set) {
+                    target.update_status = UpdateStatus::InSync as i32;
                 }
             }
         }
     }
-    row.update(&**tx).await?;
-    Ok(())
+    (action, Some(target))
 }

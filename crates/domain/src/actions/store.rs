@@ -1,11 +1,16 @@
 //! Queries over actions and their statuses. Every one binds the tenant.
 
+use std::sync::LazyLock;
+
 use kettle_db::Engine;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Select, Set, sea_query::SelectStatement,
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Iden,
+    Iterable, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Set, Value, sea_query::SelectStatement,
 };
 use serde::Serialize;
+use serde_json::json;
+
+use crate::targets;
 
 use super::{
     ActionStatus,
@@ -21,6 +26,30 @@ pub fn of_tenant(tenant: &str) -> Select<Entity> {
 
 pub async fn find(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
     of_tenant(tenant).filter(Column::Id.eq(id)).one(db).await
+}
+
+/// A target and one of its actions, both rows held until the transaction ends. `None` if one of them isn't there, or the
+/// action is another target's.
+pub async fn lock_with_target(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    controller_id: &str,
+    id: i64,
+) -> Result<Option<(targets::Model, Model)>, DbErr> {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        let of_target = targets::entity::Column::iter().map(|c| format!("t.{0} AS t_{0}", c.to_string()));
+        let of_action = Column::iter().map(|c| format!("a.{0} AS a_{0}", c.to_string()));
+        format!(
+            "SELECT {} FROM sp_target t JOIN sp_action a ON a.target = t.id AND a.tenant = t.tenant \
+             WHERE t.tenant = $1 AND t.controller_id = $2 AND a.id = $3",
+            of_target.chain(of_action).collect::<Vec<_>>().join(", ")
+        )
+    });
+    let sql = format!("{}{}", *SQL, engine.for_update());
+    let statement = engine.statement(&sql, [tenant.into(), controller_id.into(), id.into()]);
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
+    Ok(Some((targets::Model::from_query_result(&row, "t_")?, Model::from_query_result(&row, "a_")?)))
 }
 
 /// The active actions of targets, lowest id first.
@@ -155,6 +184,62 @@ pub async fn add_status(
     let row = row.insert(db).await?;
     add_messages(db, engine, &[row.id], &new.messages).await?;
     Ok(row)
+}
+
+/// Adds a status of one action, and writes what it makes of the action and its target. The caller holds both rows.
+pub async fn report(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    new: NewStatus,
+    action: &Model,
+    target: Option<&targets::Model>,
+    by: &str,
+    now: i64,
+) -> Result<(), DbErr> {
+    let messages: Vec<_> = new.messages.iter().flat_map(|m| pieces(m)).map(|m| json!({ "message": m })).collect();
+    let mut values: Vec<Value> = vec![
+        action.tenant.as_str().into(),
+        now.into(),
+        by.into(),
+        new.occurred_at.into(),
+        new.status.code().into(),
+        new.action.into(),
+        new.code.into(),
+        json(&messages)?.into(),
+        action.status.into(),
+        action.active.into(),
+        action.last_action_status_code.into(),
+    ];
+    let status = "INSERT INTO sp_action_status (tenant, created_at, created_by, last_modified_at, last_modified_by, \
+                  optlock_revision, target_occurred_at, status, action, code) \
+                  VALUES ($1, $2, $3, $2, $3, 1, $4, $5, $6, $7) RETURNING id";
+    // The status row above is its tenant's.
+    let messages = format!(
+        "INSERT INTO sp_action_status_messages (action_status, detail_message) SELECT {}, r.message FROM {}",
+        engine.new_id("status"),
+        engine.json_rows(8, "r", &[("message", "text")])
+    );
+    let changed = "UPDATE sp_action SET status = $9, active = $10, last_action_status_code = $11, \
+                   optlock_revision = coalesce(optlock_revision, 0) + 1 WHERE tenant = $1 AND id = $6";
+    let mut writes = vec![("status", status.to_owned()), ("messages", messages), ("action", changed.to_owned())];
+    if let Some(target) = target {
+        let changed = "UPDATE sp_target SET update_status = $12, assigned_distribution_set = $13, \
+                       installed_distribution_set = $14, install_date = $15, request_controller_attributes = $16, \
+                       optlock_revision = coalesce(optlock_revision, 0) + 1 WHERE tenant = $1 AND id = $17";
+        writes.push(("target", changed.to_owned()));
+        values.extend([
+            target.update_status.into(),
+            target.assigned_distribution_set.into(),
+            target.installed_distribution_set.into(),
+            target.install_date.into(),
+            target.request_controller_attributes.into(),
+            target.id.into(),
+        ]);
+    }
+    for sql in engine.together(&writes) {
+        db.execute_raw(engine.statement(&sql, values.clone())).await?;
+    }
+    Ok(())
 }
 
 /// The same status, with the same messages, for many actions.
