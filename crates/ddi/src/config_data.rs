@@ -6,9 +6,15 @@ use kettle_domain::targets::attributes::{self, Mode};
 use kettle_rest::{ApiError, DeviceBody, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::device::Device;
 
+/// What a device says of itself.
+#[utoipa::path(
+    put, path = "/{tenant}/controller/v1/{controllerId}/configData",
+    request_body = ConfigData, responses((status = 200))
+)]
 pub async fn put(device: Device, DeviceBody(body): DeviceBody<ConfigData>) -> Result<Response> {
     let mode = body.mode.map_or(Mode::Merge, Mode::from);
     attributes::report(&device.ctx, &device.controller_id, mode, body.attributes()?).await?;
@@ -16,13 +22,14 @@ pub async fn put(device: Device, DeviceBody(body): DeviceBody<ConfigData>) -> Re
 }
 
 /// Older clients send `id`, `time` and `status` too; they are ignored.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct ConfigData {
     mode: Option<UpdateMode>,
+    #[schema(value_type = std::collections::BTreeMap<String, Option<String>>)]
     data: Map<String, Value>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum UpdateMode {
     Merge,

@@ -5,19 +5,26 @@ use kettle_domain::{
     actions::{self, ActionType, Chunk, Deployment},
     artifacts,
 };
-use kettle_rest::{Base, DeviceAccept, Params, Path, Result};
+use kettle_rest::{Base, DeviceAccept, Params, Path, Result, one_of};
 use serde::Serialize;
+use utoipa::{ToSchema, openapi::Object};
 
 use crate::{
     device::Device,
     poll::{device_href, file_segment},
 };
 
+/// What a device is to install.
+#[utoipa::path(
+    get, path = "/{tenant}/controller/v1/{controllerId}/deploymentBase/{actionId}",
+    params(("c" = Option<i32>, Query), ("actionHistory" = Option<i32>, Query)),
+    responses((status = 200, body = DeploymentBase))
+)]
 pub async fn deployment_base(
     device: Device,
     DeviceAccept(media): DeviceAccept,
     base: Base,
-    Path((_, _, id)): Path<(String, String, i64)>,
+    Path((_tenant, _controller, id)): Path<(String, String, i64)>,
     params: Params,
 ) -> Result<Response> {
     // hawkBit: `c` must be a number, and means nothing.
@@ -27,11 +34,17 @@ pub async fn deployment_base(
     Ok(media.ok(&DeploymentBase::new(found, &device_href(&base, &device))))
 }
 
+/// What a device was told to install when it last succeeded.
+#[utoipa::path(
+    get, path = "/{tenant}/controller/v1/{controllerId}/installedBase/{actionId}",
+    params(("actionHistory" = Option<i32>, Query)),
+    responses((status = 200, body = DeploymentBase))
+)]
 pub async fn installed_base(
     device: Device,
     DeviceAccept(media): DeviceAccept,
     base: Base,
-    Path((_, _, id)): Path<(String, String, i64)>,
+    Path((_tenant, _controller, id)): Path<(String, String, i64)>,
     params: Params,
 ) -> Result<Response> {
     let history = i64::from(params.int("actionHistory")?.unwrap_or(0));
@@ -39,30 +52,35 @@ pub async fn installed_base(
     Ok(media.ok(&DeploymentBase::new(found, &device_href(&base, &device))))
 }
 
+/// Which action a device is to cancel.
+#[utoipa::path(
+    get, path = "/{tenant}/controller/v1/{controllerId}/cancelAction/{actionId}",
+    responses((status = 200, body = Cancel))
+)]
 pub async fn cancel_action(
     device: Device,
     DeviceAccept(media): DeviceAccept,
-    Path((_, _, id)): Path<(String, String, i64)>,
+    Path((_tenant, _controller, id)): Path<(String, String, i64)>,
 ) -> Result<Response> {
     actions::canceling(&device.ctx, &device.controller_id, id).await?;
     let id = id.to_string();
     Ok(media.ok(&Cancel { cancel_action: CancelAction { stop_id: id.clone() }, id }))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Cancel {
     id: String,
     cancel_action: CancelAction,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct CancelAction {
     stop_id: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeploymentBase {
     id: String,
@@ -71,22 +89,33 @@ struct DeploymentBase {
     action_history: Option<ActionHistory>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DeploymentBody {
+    #[schema(schema_with = handling)]
     download: &'static str,
+    #[schema(schema_with = handling)]
     update: &'static str,
+    #[schema(schema_with = windows)]
     #[serde(rename = "maintenanceWindow", skip_serializing_if = "Option::is_none")]
     maintenance_window: Option<&'static str>,
     chunks: Vec<ChunkBody>,
 }
 
-#[derive(Serialize)]
+fn handling() -> Object {
+    one_of(&["skip", "attempt", "forced"])
+}
+
+fn windows() -> Object {
+    one_of(&["available", "unavailable"])
+}
+
+#[derive(Serialize, ToSchema)]
 struct ActionHistory {
     status: String,
     messages: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ChunkBody {
     part: String,
     version: String,
@@ -98,14 +127,16 @@ struct ChunkBody {
     metadata: Vec<Metadata>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DdiMetadata)]
 struct Metadata {
     key: String,
     value: String,
 }
 
 /// A file to download.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DdiArtifact)]
 pub struct Artifact {
     filename: String,
     hashes: Hashes,
@@ -114,7 +145,8 @@ pub struct Artifact {
     links: ArtifactLinks,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DdiHashes)]
 struct Hashes {
     sha1: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +155,8 @@ struct Hashes {
     sha256: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DdiArtifactLinks)]
 struct ArtifactLinks {
     #[serde(rename = "download-http")]
     download: Href,
@@ -131,7 +164,8 @@ struct ArtifactLinks {
     md5sum: Href,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DdiHref)]
 struct Href {
     href: String,
 }

@@ -12,20 +12,35 @@ use crate::{deployment::Artifact, device::Device, poll::device_href};
 
 const MD5_SUFFIX: &str = ".MD5SUM";
 
+/// A software module's files.
+#[utoipa::path(
+    get, path = "/{tenant}/controller/v1/{controllerId}/softwaremodules/{softwareModuleId}/artifacts",
+    responses((status = 200, body = Vec<Artifact>))
+)]
 pub async fn list(
     device: Device,
     DeviceAccept(media): DeviceAccept,
     base: Base,
-    Path((_, _, module)): Path<(String, String, i64)>,
+    Path((_tenant, _controller, module)): Path<(String, String, i64)>,
 ) -> Result<Response> {
     let found = actions::artifacts(&device.ctx, &device.controller_id, module).await?;
     let href = device_href(&base, &device);
     Ok(media.ok(&found.into_iter().map(|artifact| Artifact::new(artifact, &href)).collect::<Vec<_>>()))
 }
 
+/// A file's content, whole or in ranges.
+#[utoipa::path(
+    get, path = "/{tenant}/controller/v1/{controllerId}/softwaremodules/{softwareModuleId}/artifacts/{fileName}",
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 410),
+        (status = 416)
+    )
+)]
 pub async fn download(
     device: Device,
-    Path((_, _, module, filename)): Path<(String, String, i64, String)>,
+    Path((_tenant, _controller, module, filename)): Path<(String, String, i64, String)>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,

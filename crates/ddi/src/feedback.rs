@@ -5,21 +5,32 @@ use http::StatusCode;
 use kettle_domain::actions::{self, Execution, Feedback};
 use kettle_rest::{DeviceBody, Path, Result};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::device::Device;
 
+/// How an installation goes.
+#[utoipa::path(
+    post, path = "/{tenant}/controller/v1/{controllerId}/deploymentBase/{actionId}/feedback",
+    request_body = FeedbackBody, responses((status = 200), (status = 410))
+)]
 pub async fn deployment(
     device: Device,
-    Path((_, _, id)): Path<(String, String, i64)>,
+    Path((_tenant, _controller, id)): Path<(String, String, i64)>,
     DeviceBody(body): DeviceBody<FeedbackBody>,
 ) -> Result<Response> {
     actions::update_feedback(&device.ctx, &device.controller_id, id, body.into()).await?;
     Ok(StatusCode::OK.into_response())
 }
 
+/// How a cancellation goes.
+#[utoipa::path(
+    post, path = "/{tenant}/controller/v1/{controllerId}/cancelAction/{actionId}/feedback",
+    request_body = FeedbackBody, responses((status = 200), (status = 405))
+)]
 pub async fn cancel(
     device: Device,
-    Path((_, _, id)): Path<(String, String, i64)>,
+    Path((_tenant, _controller, id)): Path<(String, String, i64)>,
     DeviceBody(body): DeviceBody<FeedbackBody>,
 ) -> Result<Response> {
     actions::cancel_feedback(&device.ctx, &device.controller_id, id, body.into()).await?;
@@ -27,13 +38,14 @@ pub async fn cancel(
 }
 
 /// `id` and `time` of older clients are ignored: the path says which action, the server when.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct FeedbackBody {
     timestamp: Option<i64>,
     status: Status,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = FeedbackStatus)]
 struct Status {
     execution: ExecutionBody,
     result: ResultBody,
@@ -42,12 +54,13 @@ struct Status {
     details: Option<Vec<Option<String>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = FeedbackResult)]
 struct ResultBody {
     finished: Finished,
 }
 
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Finished {
     Success,
@@ -55,7 +68,7 @@ enum Finished {
     None,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ExecutionBody {
     Closed,

@@ -7,26 +7,25 @@ mod device;
 mod downloads;
 mod feedback;
 mod installed_base;
+mod openapi;
 mod poll;
 
-use axum::{
-    Router,
-    routing::{get, post, put},
-};
 use kettle_rest::AppState;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// Every route of the device API.
-pub fn routes() -> Router<AppState> {
-    let below = |path: &str| format!("/{{tenant}}/controller/v1/{{controllerId}}{path}");
-    Router::new()
-        .route(&below(""), get(poll::poll))
-        .route(&below("/configData"), put(config_data::put))
-        .route(&below("/deploymentBase/{actionId}"), get(deployment::deployment_base))
-        .route(&below("/deploymentBase/{actionId}/feedback"), post(feedback::deployment))
-        .route(&below("/installedBase"), put(installed_base::put))
-        .route(&below("/installedBase/{actionId}"), get(deployment::installed_base))
-        .route(&below("/cancelAction/{actionId}"), get(deployment::cancel_action))
-        .route(&below("/cancelAction/{actionId}/feedback"), post(feedback::cancel))
-        .route(&below("/softwaremodules/{softwareModuleId}/artifacts"), get(downloads::list))
-        .route(&below("/softwaremodules/{softwareModuleId}/artifacts/{fileName}"), get(downloads::download))
+pub use openapi::about;
+
+/// Every route of the device API, with what each says of itself.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(poll::poll))
+        .routes(routes!(config_data::put))
+        .routes(routes!(deployment::deployment_base))
+        .routes(routes!(feedback::deployment))
+        .routes(routes!(installed_base::put))
+        .routes(routes!(deployment::installed_base))
+        .routes(routes!(deployment::cancel_action))
+        .routes(routes!(feedback::cancel))
+        .routes(routes!(downloads::list))
+        .routes(routes!(downloads::download))
 }

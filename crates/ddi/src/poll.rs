@@ -5,9 +5,12 @@ use kettle_domain::targets::{self, NextKind};
 use kettle_rest::{Base, DeviceAccept, RemoteAddress, Result, SEGMENT, segment};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::device::Device;
 
+/// What a device has to do next, and when it asks again.
+#[utoipa::path(get, path = "/{tenant}/controller/v1/{controllerId}", responses((status = 200, body = ControllerBase)))]
 pub async fn poll(
     device: Device,
     DeviceAccept(media): DeviceAccept,
@@ -47,31 +50,35 @@ pub fn file_segment(name: &str) -> String {
     utf8_percent_encode(name, FILE).to_string().replace(' ', "+")
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ControllerBase<'a> {
     config: Config<'a>,
     #[serde(rename = "_links", skip_serializing_if = "Option::is_none")]
     links: Option<Links>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DdiConfig)]
 struct Config<'a> {
     polling: Polling<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DdiPolling)]
 struct Polling<'a> {
     sleep: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = DdiHref)]
 struct Href {
     href: String,
 }
 
 /// At most one of the first three is there.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = DdiLinks)]
 struct Links {
     #[serde(skip_serializing_if = "Option::is_none")]
     confirmation_base: Option<Href>,

@@ -1,11 +1,14 @@
-//! `/rest/v1/actions` and `/rest/v1/targets/{controllerId}/actions`: what is under way, and what was.
+//! `/rest/v1/actions` and `/rest/v1/targets/{targetId}/actions`: what is under way, and what was.
 
-use axum::{Router, response::Response, routing::get};
+use axum::response::Response;
 use kettle_domain::actions::{self, ActionStatus, ActionType, Shown, StatusShown};
 use kettle_rest::{
-    Accept, ApiError, AppState, Base, Body, Links, ListQuery, Paged, Params, Path, Result, User, no_content,
+    Accept, ApiError, AppState, Base, Body, Links, ListQuery, Paged, Params, Path, Representation, Result, User,
+    no_content, one_of,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{ToSchema, openapi::Object};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     assignments::Urgency,
@@ -13,24 +16,36 @@ use crate::{
     targets,
 };
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/actions", get(list))
-        .route("/rest/v1/actions/{actionId}", get(one))
-        .route("/rest/v1/targets/{controllerId}/actions", get(list_of_target))
-        .route("/rest/v1/targets/{controllerId}/actions/{actionId}", get(one_of_target).put(update).delete(cancel))
-        .route("/rest/v1/targets/{controllerId}/actions/{actionId}/status", get(statuses))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(one))
+        .routes(routes!(list_of_target))
+        .routes(routes!(one_of_target, update, cancel))
+        .routes(routes!(statuses))
 }
 
+/// A page of the actions.
+#[utoipa::path(
+    get, path = "/rest/v1/actions",
+    params(ListQuery, Representation), responses((status = 200, body = Paged<Action>))
+)]
 async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {
     let page = actions::list(&ctx, &query.listing).await?;
     Ok(media.ok(&Paged::from(page.map(|action| Action::listed(action, query.full, &base)))))
 }
 
+/// One action.
+#[utoipa::path(get, path = "/rest/v1/actions/{actionId}", responses((status = 200, body = Action)))]
 async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<i64>) -> Result<Response> {
     Ok(media.ok(&Action::full(actions::get(&ctx, id).await?, &base)))
 }
 
+/// A page of a target's actions.
+#[utoipa::path(
+    get, path = "/rest/v1/targets/{targetId}/actions",
+    params(ListQuery), responses((status = 200, body = Paged<Action>))
+)]
 async fn list_of_target(
     User(ctx): User,
     Accept(media): Accept,
@@ -43,6 +58,8 @@ async fn list_of_target(
     Ok(media.ok(&Paged::from(page.map(|action| Action::compact(action, &base)))))
 }
 
+/// One of a target's actions.
+#[utoipa::path(get, path = "/rest/v1/targets/{targetId}/actions/{actionId}", responses((status = 200, body = Action)))]
 async fn one_of_target(
     User(ctx): User,
     Accept(media): Accept,
@@ -55,6 +72,11 @@ async fn one_of_target(
     }
 }
 
+/// Makes an action a forced one.
+#[utoipa::path(
+    put, path = "/rest/v1/targets/{targetId}/actions/{actionId}",
+    request_body = ActionBody, responses((status = 200, body = Action))
+)]
 async fn update(
     User(ctx): User,
     Accept(media): Accept,
@@ -66,6 +88,11 @@ async fn update(
     Ok(media.ok(&Action::full(actions::force(&ctx, &target, id, forced).await?, &base)))
 }
 
+/// Cancels an action, or ends one that the device does not cancel.
+#[utoipa::path(
+    delete, path = "/rest/v1/targets/{targetId}/actions/{actionId}",
+    params(("force" = Option<bool>, Query)), responses((status = 204), (status = 405))
+)]
 async fn cancel(User(ctx): User, Path((target, id)): Path<(String, i64)>, params: Params) -> Result<Response> {
     if params.flag("force")?.unwrap_or(false) {
         actions::force_quit(&ctx, &target, id).await?;
@@ -75,6 +102,11 @@ async fn cancel(User(ctx): User, Path((target, id)): Path<(String, i64)>, params
     Ok(no_content())
 }
 
+/// A page of what became of an action.
+#[utoipa::path(
+    get, path = "/rest/v1/targets/{targetId}/actions/{actionId}/status",
+    params(ListQuery), responses((status = 200, body = Paged<ActionStatusShown>))
+)]
 async fn statuses(
     User(ctx): User,
     Accept(media): Accept,
@@ -85,21 +117,24 @@ async fn statuses(
     Ok(media.ok(&Paged::from(page.map(ActionStatusShown::from))))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ActionBody {
     force_type: Option<Urgency>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Action {
     #[serde(flatten)]
     audit: Audit,
     id: i64,
+    #[schema(schema_with = types)]
     r#type: &'static str,
+    #[schema(schema_with = status_names)]
     status: &'static str,
     active: bool,
+    #[schema(schema_with = force_types)]
     force_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     force_time: Option<i64>,
@@ -118,7 +153,19 @@ struct Action {
     links: Links,
 }
 
-#[derive(Clone, Debug, Serialize)]
+fn types() -> Object {
+    one_of(&["update", "cancel"])
+}
+
+fn status_names() -> Object {
+    one_of(ActionStatus::NAMES)
+}
+
+fn force_types() -> Object {
+    one_of(ActionType::NAMES)
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct MaintenanceWindow {
     schedule: String,
@@ -188,10 +235,11 @@ pub fn href(base: &Base, controller_id: &str, id: i64) -> String {
     format!("{}/actions/{id}", targets::href(base, controller_id))
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ActionStatusShown {
     id: i64,
+    #[schema(schema_with = status_names)]
     r#type: &'static str,
     messages: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

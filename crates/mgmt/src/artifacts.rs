@@ -1,32 +1,35 @@
 //! `/rest/v1/softwaremodules/{softwareModuleId}/artifacts`: the files of a module, up and down.
 
 use axum::{
-    Router,
     body::Body,
     extract::Request,
     http::{HeaderMap, Method},
     response::Response,
-    routing::get,
 };
 use kettle_domain::artifacts::{self, Model, NewArtifact, Shown};
 use kettle_rest::{
-    Accept, AppState, Base, FileMeta, Links, Params, Path, Result, User, discard, file_response, multipart_file,
-    no_content,
+    Accept, AppState, Base, FileMeta, Links, Params, Path, Representation, Result, User, discard, file_response,
+    multipart_file, no_content,
 };
 use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     audit::{Audit, audit_of},
     software_modules,
 };
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/softwaremodules/{softwareModuleId}/artifacts", get(list).post(upload))
-        .route("/rest/v1/softwaremodules/{softwareModuleId}/artifacts/{artifactId}", get(one).delete(delete))
-        .route("/rest/v1/softwaremodules/{softwareModuleId}/artifacts/{artifactId}/download", get(download))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list, upload)).routes(routes!(one, delete)).routes(routes!(download))
 }
 
+/// A module's artifacts.
+#[utoipa::path(
+    get, path = "/rest/v1/softwaremodules/{softwareModuleId}/artifacts",
+    params(Representation, ("useartifacturlhandler" = Option<bool>, Query)),
+    responses((status = 200, body = Vec<Artifact>))
+)]
 async fn list(
     User(ctx): User,
     Accept(media): Accept,
@@ -39,6 +42,11 @@ async fn list(
     Ok(media.ok(&found.map(|shown| Artifact::shown(shown, full, &base)).collect::<Vec<_>>()))
 }
 
+/// One artifact.
+#[utoipa::path(
+    get, path = "/rest/v1/softwaremodules/{softwareModuleId}/artifacts/{artifactId}",
+    params(("useartifacturlhandler" = Option<bool>, Query)), responses((status = 200, body = Artifact))
+)]
 async fn one(
     User(ctx): User,
     Accept(media): Accept,
@@ -50,6 +58,11 @@ async fn one(
     Ok(media.ok(&Artifact::shown(artifacts::get(&ctx, module, id).await?, full, &base)))
 }
 
+/// Uploads an artifact.
+#[utoipa::path(
+    post, path = "/rest/v1/softwaremodules/{softwareModuleId}/artifacts",
+    params(UploadParams), request_body(content = UploadForm, content_type = "multipart/form-data"), responses((status = 201, body = Artifact), (status = 423))
+)]
 async fn upload(
     User(ctx): User,
     Accept(media): Accept,
@@ -69,11 +82,26 @@ async fn upload(
     }
 }
 
+/// Deletes an artifact.
+#[utoipa::path(
+    delete, path = "/rest/v1/softwaremodules/{softwareModuleId}/artifacts/{artifactId}",
+    responses((status = 204), (status = 423))
+)]
 async fn delete(User(ctx): User, Path((module, id)): Path<(i64, i64)>) -> Result<Response> {
     artifacts::delete(&ctx, module, id).await?;
     Ok(no_content())
 }
 
+/// An artifact's content, whole or in ranges.
+#[utoipa::path(
+    get, path = "/rest/v1/softwaremodules/{softwareModuleId}/artifacts/{artifactId}/download",
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 410),
+        (status = 416)
+    )
+)]
 async fn download(
     User(ctx): User,
     Path((module, id)): Path<(i64, i64)>,
@@ -82,6 +110,25 @@ async fn download(
 ) -> Result<Response> {
     let (artifact, file) = artifacts::download(&ctx, module, id).await?;
     Ok(file_response(&method, &headers, file, &file_meta(artifact)).await)
+}
+
+/// What outweighs what the form of an upload says.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its names and types are wanted")]
+struct UploadParams {
+    filename: Option<String>,
+    md5sum: Option<String>,
+    sha1sum: Option<String>,
+    sha256sum: Option<String>,
+}
+
+/// The form of an upload.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its names and types are wanted")]
+struct UploadForm {
+    #[schema(content_media_type = "application/octet-stream")]
+    file: String,
 }
 
 /// Whether links to downloads are wanted as configured for clients of this API: none are.
@@ -110,7 +157,7 @@ fn file_meta(artifact: Model) -> FileMeta {
 }
 
 /// An artifact as clients see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Artifact {
     #[serde(flatten)]
@@ -125,7 +172,7 @@ struct Artifact {
     links: Links,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct Hashes {
     sha1: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,8 @@
 //! Assigning distribution sets to targets, and the sets of a target, the targets of a set.
 
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
-use axum::{Router, response::Response, routing::get};
+use axum::response::Response;
 use kettle_domain::{
     actions::{self, ActionType, Outcome, Request, WindowText},
     targets as domain,
@@ -17,27 +17,47 @@ use serde::{
         value::{MapAccessDeserializer, SeqAccessDeserializer},
     },
 };
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ArrayBuilder, OneOfBuilder, RefOr, Schema},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{actions::href, distribution_sets::DistributionSet, targets::Target};
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/targets/{controllerId}/assignedDS", get(assigned_set).post(assign_to_target))
-        .route("/rest/v1/targets/{controllerId}/installedDS", get(installed_set))
-        .route("/rest/v1/distributionsets/{distributionSetId}/assignedTargets", get(assigned_targets).post(assign_set))
-        .route("/rest/v1/distributionsets/{distributionSetId}/installedTargets", get(installed_targets))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(assigned_set, assign_to_target))
+        .routes(routes!(installed_set))
+        .routes(routes!(assigned_targets, assign_set))
+        .routes(routes!(installed_targets))
 }
 
+/// The distribution set that is assigned to a target. Nothing if none is.
+#[utoipa::path(
+    get, path = "/rest/v1/targets/{targetId}/assignedDS",
+    responses((status = 200, body = DistributionSet), (status = 204))
+)]
 async fn assigned_set(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<String>) -> Result<Response> {
     let set = actions::set_of_target(&ctx, &id, false).await?;
     Ok(set.map_or_else(no_content, |set| media.ok(&DistributionSet::full(set, &base))))
 }
 
+/// The distribution set that a target has installed. Nothing if none is known.
+#[utoipa::path(
+    get, path = "/rest/v1/targets/{targetId}/installedDS",
+    responses((status = 200, body = DistributionSet), (status = 204))
+)]
 async fn installed_set(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<String>) -> Result<Response> {
     let set = actions::set_of_target(&ctx, &id, true).await?;
     Ok(set.map_or_else(no_content, |set| media.ok(&DistributionSet::full(set, &base))))
 }
 
+/// A page of the targets that a distribution set is assigned to.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}/assignedTargets",
+    params(ListQuery), responses((status = 200, body = Paged<Target>))
+)]
 async fn assigned_targets(
     User(ctx): User,
     Accept(media): Accept,
@@ -49,6 +69,11 @@ async fn assigned_targets(
     Ok(media.ok(&Paged::from(page.map(|target| Target::compact(target, &base)))))
 }
 
+/// A page of the targets that have installed a distribution set.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}/installedTargets",
+    params(ListQuery), responses((status = 200, body = Paged<Target>))
+)]
 async fn installed_targets(
     User(ctx): User,
     Accept(media): Accept,
@@ -60,13 +85,20 @@ async fn installed_targets(
     Ok(media.ok(&Paged::from(page.map(|target| Target::compact(target, &base)))))
 }
 
+/// Assigns distribution sets to a target.
+#[utoipa::path(
+    post, path = "/rest/v1/targets/{targetId}/assignedDS",
+    params(("offline" = Option<bool>, Query)),
+    request_body = SetsToAssign,
+    responses((status = 200, body = Assignment))
+)]
 async fn assign_to_target(
     User(ctx): User,
     Accept(media): Accept,
     base: Base,
     Path(id): Path<String>,
     params: Params,
-    Body(OneOrMany(sets)): Body<OneOrMany<AssignBody<i64>>>,
+    Body(OneOrMany(sets)): Body<SetsToAssign>,
 ) -> Result<Response> {
     let offline = params.flag("offline")?.unwrap_or(false);
     // hawkBit: offline, an unknown target is left out silently.
@@ -78,18 +110,28 @@ async fn assign_to_target(
     Ok(media.ok(&Assignment::new(outcome, &base)))
 }
 
+/// Assigns a distribution set to targets.
+#[utoipa::path(
+    post, path = "/rest/v1/distributionsets/{distributionSetId}/assignedTargets",
+    params(("offline" = Option<bool>, Query)),
+    request_body = Vec<TargetToAssign>,
+    responses((status = 200, body = Assignment))
+)]
 async fn assign_set(
     User(ctx): User,
     Accept(media): Accept,
     base: Base,
     Path(set): Path<i64>,
     params: Params,
-    Body(targets): Body<Vec<AssignBody<String>>>,
+    Body(targets): Body<Vec<TargetToAssign>>,
 ) -> Result<Response> {
     let requests = targets.into_iter().map(|target| target.request(|id| (id, set))).collect::<Result<_>>()?;
     let outcome = actions::assign(&ctx, requests, params.flag("offline")?.unwrap_or(false)).await?;
     Ok(media.ok(&Assignment::new(outcome, &base)))
 }
+
+type SetsToAssign = OneOrMany<AssignBody<i64>>;
+type TargetToAssign = AssignBody<String>;
 
 /// A list, or one without the brackets.
 struct OneOrMany<T>(Vec<T>);
@@ -118,10 +160,27 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
     }
 }
 
+impl<T: ToSchema> PartialSchema for OneOrMany<T> {
+    fn schema() -> RefOr<Schema> {
+        OneOfBuilder::new().item(T::schema()).item(ArrayBuilder::new().items(T::schema())).into()
+    }
+}
+
+impl<T: ToSchema> ToSchema for OneOrMany<T> {
+    fn name() -> Cow<'static, str> {
+        format!("OneOrMany_{}", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        T::schemas(schemas);
+    }
+}
+
 /// One end of an assignment, the set's id or the target's, and how the set is assigned.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AssignBody<Id> {
+    #[schema(required, nullable = false)]
     id: Option<Id>,
     r#type: Option<Urgency>,
     forcetime: Option<i64>,
@@ -130,7 +189,7 @@ struct AssignBody<Id> {
     maintenance_window: Option<WindowBody>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct WindowBody {
     schedule: Option<String>,
     duration: Option<String>,
@@ -138,7 +197,7 @@ struct WindowBody {
 }
 
 /// An action's type on the wire.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Urgency {
     Soft,
@@ -175,7 +234,7 @@ impl<Id> AssignBody<Id> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Assignment {
     already_assigned: u64,
@@ -184,7 +243,7 @@ struct Assignment {
     total: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ActionId {
     id: i64,
     #[serde(rename = "_links")]

@@ -1,9 +1,10 @@
 //! Who made and changed an entity, as every resource shows it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Times are epoch milliseconds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Audit {
     #[serde(skip_serializing_if = "Option::is_none")]

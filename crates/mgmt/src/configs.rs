@@ -1,6 +1,6 @@
 //! `/rest/v1/system/configs`: the tenant's settings.
 
-use axum::{Router, response::Response, routing::get};
+use axum::response::Response;
 use kettle_domain::{
     Error, Kind,
     tenants::configuration::{self, Entry, Value as Setting},
@@ -8,47 +8,66 @@ use kettle_domain::{
 use kettle_rest::{Accept, ApiError, AppState, Base, Body, Links, ListedLink, Path, Result, User, no_content};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::{
+    ToSchema,
+    openapi::{Object, ObjectBuilder, Type, schema::SchemaType},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::audit::{Audit, audit_of};
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/system/configs", get(list).put(put_all))
-        .route("/rest/v1/system/configs/{key}", get(one).put(put).delete(reset))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list, put_all)).routes(routes!(one, put, reset))
 }
 
+/// The tenant's settings.
+#[utoipa::path(get, path = "/rest/v1/system/configs", responses((status = 200, body = std::collections::BTreeMap<String, ListedConfig>)))]
 async fn list(User(ctx): User, Accept(media): Accept, base: Base) -> Result<Response> {
     let entries = configuration::list(&ctx).await?.into_iter();
     let shown: Vec<_> = entries.map(|e| (e.key, ListedConfig::new(e, &base))).collect();
     Ok(media.ok(&shown.into_iter().collect::<std::collections::BTreeMap<_, _>>()))
 }
 
+/// One of the tenant's settings.
+#[utoipa::path(get, path = "/rest/v1/system/configs/{keyName}", responses((status = 200, body = Config)))]
 async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(key): Path<String>) -> Result<Response> {
     let entry = configuration::get(&ctx, &key).await?;
     let links = Links::this(href(&base, entry.key));
     Ok(media.ok(&Config { setting: Shown::from(entry), links }))
 }
 
+/// Changes one of the tenant's settings.
+#[utoipa::path(put, path = "/rest/v1/system/configs/{keyName}", request_body = ConfigBody, responses((status = 204)))]
 async fn put(User(ctx): User, Path(key): Path<String>, Body(body): Body<ConfigBody>) -> Result<Response> {
     configuration::put(&ctx, vec![(key, setting(body.value)?)]).await?;
     Ok(no_content())
 }
 
+/// Changes several of the tenant's settings.
+#[utoipa::path(put, path = "/rest/v1/system/configs", request_body = std::collections::BTreeMap<String, Value>, responses((status = 204)))]
 async fn put_all(User(ctx): User, Body(body): Body<Map<String, Value>>) -> Result<Response> {
     let values = body.into_iter().map(|(key, value)| Ok((key, setting(value)?))).collect::<Result<_>>()?;
     configuration::put(&ctx, values).await?;
     Ok(no_content())
 }
 
+/// Gives one of the tenant's settings its default again.
+#[utoipa::path(delete, path = "/rest/v1/system/configs/{keyName}", responses((status = 204)))]
 async fn reset(User(ctx): User, Path(key): Path<String>) -> Result<Response> {
     configuration::reset(&ctx, &key).await?;
     Ok(no_content())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct ConfigBody {
     #[serde(default)]
+    #[schema(schema_with = values, required)]
     value: Value,
+}
+
+/// The schema of a setting's value.
+fn values() -> Object {
+    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Boolean, Type::Integer, Type::String])).build()
 }
 
 /// A setting's value is a boolean, a whole number or a text.
@@ -68,8 +87,9 @@ fn href(base: &Base, key: &str) -> String {
     base.href(&format!("/rest/v1/system/configs/{key}"))
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Shown {
+    #[schema(schema_with = values)]
     value: Value,
     global: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -90,7 +110,7 @@ impl From<Entry> for Shown {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Config {
     #[serde(flatten)]
     setting: Shown,
@@ -99,7 +119,7 @@ struct Config {
 }
 
 // hawkBit: in the map of all settings the links are a list, not HAL's map.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ListedConfig {
     #[serde(flatten)]
     setting: Shown,

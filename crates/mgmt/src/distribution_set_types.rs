@@ -1,48 +1,62 @@
 //! `/rest/v1/distributionsettypes`, and the types of modules that each one holds.
 
-use axum::{
-    Router,
-    response::Response,
-    routing::{delete as remove, get},
-};
+use axum::response::Response;
 use kettle_domain::distribution_set_types::{self, Create, Model, Update};
 use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     audit::{Audit, audit_of},
     software_module_types::{SoftwareModuleType, TypeChanges, required},
 };
 
-const MANDATORY: &str = "/rest/v1/distributionsettypes/{distributionSetTypeId}/mandatorymoduletypes";
-const OPTIONAL: &str = "/rest/v1/distributionsettypes/{distributionSetTypeId}/optionalmoduletypes";
-
-pub fn routes() -> Router<AppState> {
-    let one_module_type = "{softwareModuleTypeId}";
-    Router::new()
-        .route("/rest/v1/distributionsettypes", get(list).post(create))
-        .route("/rest/v1/distributionsettypes/{distributionSetTypeId}", get(one).put(update).delete(delete))
-        .route(MANDATORY, get(module_types::<true>).post(add_module_type::<true>))
-        .route(OPTIONAL, get(module_types::<false>).post(add_module_type::<false>))
-        .route(&format!("{MANDATORY}/{one_module_type}"), remove(remove_module_type).get(module_type::<true>))
-        .route(&format!("{OPTIONAL}/{one_module_type}"), remove(remove_module_type).get(module_type::<false>))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(one, update, delete))
+        .routes(routes!(mandatory_module_types, add_mandatory_module_type))
+        .routes(routes!(mandatory_module_type, remove_mandatory_module_type))
+        .routes(routes!(optional_module_types, add_optional_module_type))
+        .routes(routes!(optional_module_type, remove_optional_module_type))
 }
 
+/// A page of the types of distribution sets.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsettypes",
+    params(ListQuery), responses((status = 200, body = Paged<DistributionSetType>))
+)]
 async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {
     let page = distribution_set_types::list(&ctx, &query.listing).await?;
     Ok(media.ok(&Paged::from(page.map(|found| DistributionSetType::compact(found, &base)))))
 }
 
+/// One type of distribution sets.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}",
+    responses((status = 200, body = DistributionSetType))
+)]
 async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<i64>) -> Result<Response> {
     Ok(media.ok(&DistributionSetType::full(distribution_set_types::get(&ctx, id).await?, &base)))
 }
 
+/// Creates types of distribution sets.
+#[utoipa::path(
+    post, path = "/rest/v1/distributionsettypes",
+    request_body = Vec<NewType>, responses((status = 201, body = Vec<DistributionSetType>))
+)]
 async fn create(User(ctx): User, Accept(media): Accept, base: Base, Body(new): Body<Vec<NewType>>) -> Result<Response> {
     let new = new.into_iter().map(NewType::read).collect::<Result<_>>()?;
     let created = distribution_set_types::create(&ctx, new).await?;
     Ok(media.created(&created.into_iter().map(|t| DistributionSetType::compact(t, &base)).collect::<Vec<_>>()))
 }
 
+/// Changes what the body names of a type.
+#[utoipa::path(
+    put, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}",
+    request_body = TypeChanges, responses((status = 200, body = DistributionSetType))
+)]
 async fn update(
     User(ctx): User,
     Accept(media): Accept,
@@ -54,48 +68,125 @@ async fn update(
     Ok(media.ok(&DistributionSetType::full(distribution_set_types::update(&ctx, id, update).await?, &base)))
 }
 
+/// Deletes a type.
+#[utoipa::path(delete, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}", responses((status = 204)))]
 async fn delete(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
     distribution_set_types::delete(&ctx, id).await?;
     Ok(no_content())
 }
 
-async fn module_types<const MANDATORY: bool>(
+/// The types of modules that sets of a type must have.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}/mandatorymoduletypes",
+    responses((status = 200, body = Vec<SoftwareModuleType>))
+)]
+async fn mandatory_module_types(
     User(ctx): User,
     Accept(media): Accept,
     base: Base,
     Path(id): Path<i64>,
 ) -> Result<Response> {
-    let found = distribution_set_types::module_types(&ctx, id, MANDATORY).await?;
+    let found = distribution_set_types::module_types(&ctx, id, true).await?;
     Ok(media.ok(&found.into_iter().map(|t| SoftwareModuleType::new(t, &base)).collect::<Vec<_>>()))
 }
 
-async fn module_type<const MANDATORY: bool>(
+/// One type of modules that sets of a type must have.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}/mandatorymoduletypes/{softwareModuleTypeId}",
+    responses((status = 200, body = SoftwareModuleType))
+)]
+async fn mandatory_module_type(
     User(ctx): User,
     Accept(media): Accept,
     base: Base,
     Path((id, module_type)): Path<(i64, i64)>,
 ) -> Result<Response> {
-    let found = distribution_set_types::module_type(&ctx, id, module_type, MANDATORY).await?;
+    let found = distribution_set_types::module_type(&ctx, id, module_type, true).await?;
     Ok(media.ok(&SoftwareModuleType::new(found, &base)))
 }
 
-async fn add_module_type<const MANDATORY: bool>(
+/// Makes a type of modules one that sets of a type must have.
+#[utoipa::path(
+    post, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}/mandatorymoduletypes",
+    request_body = IdBody, responses((status = 204))
+)]
+async fn add_mandatory_module_type(
     User(ctx): User,
     Path(id): Path<i64>,
     Body(module_type): Body<IdBody>,
 ) -> Result<Response> {
-    distribution_set_types::add_module_type(&ctx, id, module_type.read()?, MANDATORY).await?;
+    distribution_set_types::add_module_type(&ctx, id, module_type.read()?, true).await?;
     Ok(no_content())
 }
 
-async fn remove_module_type(User(ctx): User, Path((id, module_type)): Path<(i64, i64)>) -> Result<Response> {
+/// Takes a type of modules that sets must have from a type.
+#[utoipa::path(
+    delete, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}/mandatorymoduletypes/{softwareModuleTypeId}",
+    responses((status = 204))
+)]
+async fn remove_mandatory_module_type(User(ctx): User, Path((id, module_type)): Path<(i64, i64)>) -> Result<Response> {
+    distribution_set_types::remove_module_type(&ctx, id, module_type).await?;
+    Ok(no_content())
+}
+
+/// The types of modules that sets of a type may have.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}/optionalmoduletypes",
+    responses((status = 200, body = Vec<SoftwareModuleType>))
+)]
+async fn optional_module_types(
+    User(ctx): User,
+    Accept(media): Accept,
+    base: Base,
+    Path(id): Path<i64>,
+) -> Result<Response> {
+    let found = distribution_set_types::module_types(&ctx, id, false).await?;
+    Ok(media.ok(&found.into_iter().map(|t| SoftwareModuleType::new(t, &base)).collect::<Vec<_>>()))
+}
+
+/// One type of modules that sets of a type may have.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}/optionalmoduletypes/{softwareModuleTypeId}",
+    responses((status = 200, body = SoftwareModuleType))
+)]
+async fn optional_module_type(
+    User(ctx): User,
+    Accept(media): Accept,
+    base: Base,
+    Path((id, module_type)): Path<(i64, i64)>,
+) -> Result<Response> {
+    let found = distribution_set_types::module_type(&ctx, id, module_type, false).await?;
+    Ok(media.ok(&SoftwareModuleType::new(found, &base)))
+}
+
+/// Makes a type of modules one that sets of a type may have.
+#[utoipa::path(
+    post, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}/optionalmoduletypes",
+    request_body = IdBody, responses((status = 204))
+)]
+async fn add_optional_module_type(
+    User(ctx): User,
+    Path(id): Path<i64>,
+    Body(module_type): Body<IdBody>,
+) -> Result<Response> {
+    distribution_set_types::add_module_type(&ctx, id, module_type.read()?, false).await?;
+    Ok(no_content())
+}
+
+/// Takes a type of modules that sets may have from a type.
+#[utoipa::path(
+    delete, path = "/rest/v1/distributionsettypes/{distributionSetTypeId}/optionalmoduletypes/{softwareModuleTypeId}",
+    responses((status = 204))
+)]
+async fn remove_optional_module_type(User(ctx): User, Path((id, module_type)): Path<(i64, i64)>) -> Result<Response> {
     distribution_set_types::remove_module_type(&ctx, id, module_type).await?;
     Ok(no_content())
 }
 
 /// A reference to another entity.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct IdBody {
+    #[schema(required, nullable = false)]
     id: Option<i64>,
 }
 
@@ -109,9 +200,12 @@ impl IdBody {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewDistributionSetType)]
 struct NewType {
+    #[schema(required, nullable = false)]
     key: Option<String>,
+    #[schema(required, nullable = false)]
     name: Option<String>,
     description: Option<String>,
     colour: Option<String>,
@@ -132,7 +226,7 @@ impl NewType {
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DistributionSetType {
     #[serde(flatten)]

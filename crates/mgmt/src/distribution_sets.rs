@@ -1,16 +1,16 @@
 //! `/rest/v1/distributionsets`: sets, their modules, metadata and statistics. Their targets are in `assignments.rs`.
 
 use axum::{
-    Router,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{delete as remove, get},
 };
 use kettle_domain::distribution_sets::{
     self, Create, Full, Update, entity::metadata::Model, metadata, modules, statistics, statistics::Counts,
 };
 use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     audit::{Audit, audit_of},
@@ -20,38 +20,55 @@ use crate::{
     software_modules::SoftwareModule,
 };
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/distributionsets", get(list).post(create))
-        .route("/rest/v1/distributionsets/{distributionSetId}", get(one).put(update).delete(delete))
-        .route("/rest/v1/distributionsets/{distributionSetId}/assignedSM", get(list_modules).post(add_modules))
-        .route("/rest/v1/distributionsets/{distributionSetId}/assignedSM/{softwareModuleId}", remove(remove_module))
-        .route("/rest/v1/distributionsets/{distributionSetId}/metadata", get(list_metadata).post(create_metadata))
-        .route(
-            "/rest/v1/distributionsets/{distributionSetId}/metadata/{key}",
-            get(one_metadata).put(put_metadata).delete(delete_metadata),
-        )
-        .route("/rest/v1/distributionsets/{distributionSetId}/statistics", get(all_statistics))
-        .route("/rest/v1/distributionsets/{distributionSetId}/statistics/actions", get(action_statistics))
-        .route("/rest/v1/distributionsets/{distributionSetId}/statistics/rollouts", get(rollout_statistics))
-        .route("/rest/v1/distributionsets/{distributionSetId}/statistics/autoassignments", get(auto_assign_statistics))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(one, update, delete))
+        .routes(routes!(list_modules, add_modules))
+        .routes(routes!(remove_module))
+        .routes(routes!(list_metadata, create_metadata))
+        .routes(routes!(one_metadata, put_metadata, delete_metadata))
+        .routes(routes!(all_statistics))
+        .routes(routes!(action_statistics))
+        .routes(routes!(rollout_statistics))
+        .routes(routes!(auto_assign_statistics))
 }
 
+/// A page of the distribution sets.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets",
+    params(ListQuery), responses((status = 200, body = Paged<DistributionSet>))
+)]
 async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {
     let page = distribution_sets::list(&ctx, &query.listing).await?;
     Ok(media.ok(&Paged::from(page.map(|set| DistributionSet::compact(set, &base)))))
 }
 
+/// One distribution set.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}",
+    responses((status = 200, body = DistributionSet))
+)]
 async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<i64>) -> Result<Response> {
     Ok(media.ok(&DistributionSet::full(distribution_sets::get(&ctx, id).await?, &base)))
 }
 
+/// Creates distribution sets.
+#[utoipa::path(
+    post, path = "/rest/v1/distributionsets",
+    request_body = Vec<NewSet>, responses((status = 201, body = Vec<DistributionSet>))
+)]
 async fn create(User(ctx): User, Accept(media): Accept, base: Base, Body(new): Body<Vec<NewSet>>) -> Result<Response> {
     let new = new.into_iter().map(NewSet::read).collect::<Result<_>>()?;
     let created = distribution_sets::create(&ctx, new).await?;
     Ok(media.created(&created.into_iter().map(|set| DistributionSet::compact(set, &base)).collect::<Vec<_>>()))
 }
 
+/// Changes what the body names of a distribution set.
+#[utoipa::path(
+    put, path = "/rest/v1/distributionsets/{distributionSetId}",
+    request_body = SetChanges, responses((status = 200, body = DistributionSet))
+)]
 async fn update(
     User(ctx): User,
     Accept(media): Accept,
@@ -62,11 +79,18 @@ async fn update(
     Ok(media.ok(&DistributionSet::full(distribution_sets::update(&ctx, id, changes.into()).await?, &base)))
 }
 
+/// Deletes a distribution set.
+#[utoipa::path(delete, path = "/rest/v1/distributionsets/{distributionSetId}", responses((status = 204)))]
 async fn delete(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
     distribution_sets::delete(&ctx, id).await?;
     Ok(no_content())
 }
 
+/// A page of a distribution set's modules.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}/assignedSM",
+    params(ListQuery), responses((status = 200, body = Paged<SoftwareModule>))
+)]
 async fn list_modules(
     User(ctx): User,
     Accept(media): Accept,
@@ -78,21 +102,41 @@ async fn list_modules(
     Ok(media.ok(&Paged::from(page.map(|module| SoftwareModule::compact(module, &base)))))
 }
 
+/// Adds modules to a distribution set.
+#[utoipa::path(
+    post, path = "/rest/v1/distributionsets/{distributionSetId}/assignedSM",
+    request_body = Vec<IdBody>, responses((status = 204), (status = 423))
+)]
 async fn add_modules(User(ctx): User, Path(id): Path<i64>, Body(new): Body<Vec<IdBody>>) -> Result<Response> {
     modules::add(&ctx, id, &IdBody::read_all(Some(new))?).await?;
     Ok(no_content())
 }
 
+/// Takes a module from a distribution set.
+#[utoipa::path(
+    delete, path = "/rest/v1/distributionsets/{distributionSetId}/assignedSM/{softwareModuleId}",
+    responses((status = 204), (status = 423))
+)]
 async fn remove_module(User(ctx): User, Path((id, module)): Path<(i64, i64)>) -> Result<Response> {
     modules::remove(&ctx, id, module).await?;
     Ok(no_content())
 }
 
+/// A distribution set's metadata.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}/metadata",
+    responses((status = 200, body = Paged<Metadata>))
+)]
 async fn list_metadata(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
     let entries = metadata::list(&ctx, id).await?;
     Ok(media.ok(&Paged::all(entries.into_iter().map(Metadata::from).collect())))
 }
 
+/// One entry of a distribution set's metadata.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}/metadata/{metadataKey}",
+    responses((status = 200, body = Metadata))
+)]
 async fn one_metadata(
     User(ctx): User,
     Accept(media): Accept,
@@ -101,12 +145,22 @@ async fn one_metadata(
     Ok(media.ok(&Metadata::from(metadata::get(&ctx, id, &key).await?)))
 }
 
+/// Adds to a distribution set's metadata.
+#[utoipa::path(
+    post, path = "/rest/v1/distributionsets/{distributionSetId}/metadata",
+    request_body = Vec<NewMetadata>, responses((status = 201))
+)]
 async fn create_metadata(User(ctx): User, Path(id): Path<i64>, Body(new): Body<Vec<NewMetadata>>) -> Result<Response> {
     let entries = new.into_iter().map(NewMetadata::pair).collect::<kettle_domain::Result<_>>()?;
     metadata::create(&ctx, id, entries).await?;
     Ok(StatusCode::CREATED.into_response())
 }
 
+/// Writes one entry of a distribution set's metadata.
+#[utoipa::path(
+    put, path = "/rest/v1/distributionsets/{distributionSetId}/metadata/{metadataKey}",
+    request_body = MetadataUpdate, responses((status = 204))
+)]
 async fn put_metadata(
     User(ctx): User,
     Path((id, key)): Path<(i64, String)>,
@@ -116,11 +170,21 @@ async fn put_metadata(
     Ok(no_content())
 }
 
+/// Deletes one entry of a distribution set's metadata.
+#[utoipa::path(
+    delete, path = "/rest/v1/distributionsets/{distributionSetId}/metadata/{metadataKey}",
+    responses((status = 204))
+)]
 async fn delete_metadata(User(ctx): User, Path((id, key)): Path<(i64, String)>) -> Result<Response> {
     metadata::delete(&ctx, id, &key).await?;
     Ok(no_content())
 }
 
+/// How many actions, rollouts and automatic assignments a distribution set has.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}/statistics",
+    responses((status = 200, body = Statistics))
+)]
 async fn all_statistics(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
     let statistics = Statistics {
         actions: Some(with_total(statistics::actions(&ctx, id).await?)),
@@ -130,25 +194,42 @@ async fn all_statistics(User(ctx): User, Accept(media): Accept, Path(id): Path<i
     Ok(media.ok(&statistics))
 }
 
+/// How many actions a distribution set has, by status.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}/statistics/actions",
+    responses((status = 200, body = Statistics))
+)]
 async fn action_statistics(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
     let actions = some_with_total(statistics::actions(&ctx, id).await?);
     Ok(media.ok(&Statistics { actions, ..Statistics::default() }))
 }
 
+/// How many rollouts a distribution set has, by status.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}/statistics/rollouts",
+    responses((status = 200, body = Statistics))
+)]
 async fn rollout_statistics(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
     let rollouts = some_with_total(statistics::rollouts(&ctx, id).await?);
     Ok(media.ok(&Statistics { rollouts, ..Statistics::default() }))
 }
 
+/// How many target filters assign a distribution set.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}/statistics/autoassignments",
+    responses((status = 200, body = Statistics))
+)]
 async fn auto_assign_statistics(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
     let total_auto_assignments = Some(statistics::auto_assignments(&ctx, id).await?).filter(|n| *n > 0);
     Ok(media.ok(&Statistics { total_auto_assignments, ..Statistics::default() }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct NewSet {
+    #[schema(required, nullable = false)]
     name: Option<String>,
+    #[schema(required, nullable = false)]
     version: Option<String>,
     r#type: Option<String>,
     description: Option<String>,
@@ -169,7 +250,7 @@ impl NewSet {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SetChanges {
     name: Option<String>,
@@ -197,7 +278,7 @@ impl From<Model> for Metadata {
     }
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Statistics {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,7 +300,7 @@ fn some_with_total(counts: Counts) -> Option<Counts> {
 }
 
 /// A set as clients see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DistributionSet {
     #[serde(flatten)]

@@ -9,18 +9,21 @@ mod configs;
 mod distribution_set_types;
 mod distribution_sets;
 mod metadata;
+mod openapi;
 mod software_module_types;
 mod software_modules;
 mod target_groups;
 mod targets;
 mod userinfo;
 
-use axum::Router;
 use kettle_rest::AppState;
+use utoipa_axum::router::OpenApiRouter;
 
-/// Every route of the Management API.
-pub fn routes() -> Router<AppState> {
-    Router::new()
+pub use openapi::about;
+
+/// Every route of the Management API, with what each says of itself.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
         .merge(actions::routes())
         .merge(artifacts::routes())
         .merge(assignments::routes())

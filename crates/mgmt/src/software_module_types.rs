@@ -1,36 +1,56 @@
 //! `/rest/v1/softwaremoduletypes`.
 
-use axum::{Router, response::Response, routing::get};
+use axum::response::Response;
 use kettle_domain::{
     Error,
     software_module_types::{self, Create, Model, Update},
 };
 use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::audit::{Audit, audit_of};
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/softwaremoduletypes", get(list).post(create))
-        .route("/rest/v1/softwaremoduletypes/{softwareModuleTypeId}", get(one).put(update).delete(delete))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(one, update, delete))
 }
 
+/// A page of the types of software modules.
+#[utoipa::path(
+    get, path = "/rest/v1/softwaremoduletypes",
+    params(ListQuery), responses((status = 200, body = Paged<SoftwareModuleType>))
+)]
 async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {
     let page = software_module_types::list(&ctx, &query.listing).await?;
     Ok(media.ok(&Paged::from(page.map(|found| SoftwareModuleType::new(found, &base)))))
 }
 
+/// One type of software modules.
+#[utoipa::path(
+    get, path = "/rest/v1/softwaremoduletypes/{softwareModuleTypeId}",
+    responses((status = 200, body = SoftwareModuleType))
+)]
 async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<i64>) -> Result<Response> {
     Ok(media.ok(&SoftwareModuleType::new(software_module_types::get(&ctx, id).await?, &base)))
 }
 
+/// Creates types of software modules.
+#[utoipa::path(
+    post, path = "/rest/v1/softwaremoduletypes",
+    request_body = Vec<NewType>, responses((status = 201, body = Vec<SoftwareModuleType>))
+)]
 async fn create(User(ctx): User, Accept(media): Accept, base: Base, Body(new): Body<Vec<NewType>>) -> Result<Response> {
     let new = new.into_iter().map(NewType::read).collect::<Result<_>>()?;
     let created = software_module_types::create(&ctx, new).await?;
     Ok(media.created(&created.into_iter().map(|t| SoftwareModuleType::new(t, &base)).collect::<Vec<_>>()))
 }
 
+/// Changes what the body names of a type.
+#[utoipa::path(
+    put, path = "/rest/v1/softwaremoduletypes/{softwareModuleTypeId}",
+    request_body = TypeChanges, responses((status = 200, body = SoftwareModuleType))
+)]
 async fn update(
     User(ctx): User,
     Accept(media): Accept,
@@ -42,15 +62,20 @@ async fn update(
     Ok(media.ok(&SoftwareModuleType::new(software_module_types::update(&ctx, id, update).await?, &base)))
 }
 
+/// Deletes a type.
+#[utoipa::path(delete, path = "/rest/v1/softwaremoduletypes/{softwareModuleTypeId}", responses((status = 204)))]
 async fn delete(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
     software_module_types::delete(&ctx, id).await?;
     Ok(no_content())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = NewSoftwareModuleType)]
 struct NewType {
+    #[schema(required, nullable = false)]
     key: Option<String>,
+    #[schema(required, nullable = false)]
     name: Option<String>,
     description: Option<String>,
     colour: Option<String>,
@@ -72,7 +97,7 @@ impl NewType {
 }
 
 /// What can be changed of a type, of modules or of sets.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 pub struct TypeChanges {
     pub description: Option<String>,
     pub colour: Option<String>,
@@ -83,7 +108,7 @@ pub fn required<T>(name: &str, value: Option<T>) -> Result<T> {
     value.ok_or_else(|| Error::constraint(format!("{name} must not be null.")).into())
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SoftwareModuleType {
     #[serde(flatten)]

@@ -1,10 +1,8 @@
 //! `/rest/v1/softwaremodules`: modules and their metadata. Their files are in `artifacts.rs`.
 
 use axum::{
-    Router,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
 };
 use kettle_domain::software_modules::{
     self, Create, Full, Update,
@@ -13,32 +11,46 @@ use kettle_domain::software_modules::{
 };
 use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     audit::{Audit, audit_of},
     software_module_types::{self, required},
 };
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/softwaremodules", get(list).post(create))
-        .route("/rest/v1/softwaremodules/{softwareModuleId}", get(one).put(update).delete(delete))
-        .route("/rest/v1/softwaremodules/{softwareModuleId}/metadata", get(list_metadata).post(create_metadata))
-        .route(
-            "/rest/v1/softwaremodules/{softwareModuleId}/metadata/{key}",
-            get(one_metadata).put(put_metadata).delete(delete_metadata),
-        )
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(one, update, delete))
+        .routes(routes!(list_metadata, create_metadata))
+        .routes(routes!(one_metadata, put_metadata, delete_metadata))
 }
 
+/// A page of the software modules.
+#[utoipa::path(
+    get, path = "/rest/v1/softwaremodules",
+    params(ListQuery), responses((status = 200, body = Paged<SoftwareModule>))
+)]
 async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {
     let page = software_modules::list(&ctx, &query.listing).await?;
     Ok(media.ok(&Paged::from(page.map(|module| SoftwareModule::compact(module, &base)))))
 }
 
+/// One software module.
+#[utoipa::path(
+    get, path = "/rest/v1/softwaremodules/{softwareModuleId}",
+    responses((status = 200, body = SoftwareModule))
+)]
 async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<i64>) -> Result<Response> {
     Ok(media.ok(&SoftwareModule::full(software_modules::get(&ctx, id).await?, &base)))
 }
 
+/// Creates software modules.
+#[utoipa::path(
+    post, path = "/rest/v1/softwaremodules",
+    request_body = Vec<NewModule>, responses((status = 201, body = Vec<SoftwareModule>))
+)]
 async fn create(
     User(ctx): User,
     Accept(media): Accept,
@@ -50,6 +62,11 @@ async fn create(
     Ok(media.created(&created.into_iter().map(|m| SoftwareModule::compact(m, &base)).collect::<Vec<_>>()))
 }
 
+/// Changes what the body names of a software module.
+#[utoipa::path(
+    put, path = "/rest/v1/softwaremodules/{softwareModuleId}",
+    request_body = ModuleChanges, responses((status = 200, body = SoftwareModule))
+)]
 async fn update(
     User(ctx): User,
     Accept(media): Accept,
@@ -61,16 +78,28 @@ async fn update(
     Ok(media.ok(&SoftwareModule::full(software_modules::update(&ctx, id, update).await?, &base)))
 }
 
+/// Deletes a software module.
+#[utoipa::path(delete, path = "/rest/v1/softwaremodules/{softwareModuleId}", responses((status = 204)))]
 async fn delete(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
     software_modules::delete(&ctx, id).await?;
     Ok(no_content())
 }
 
+/// A software module's metadata.
+#[utoipa::path(
+    get, path = "/rest/v1/softwaremodules/{softwareModuleId}/metadata",
+    responses((status = 200, body = Paged<ModuleMetadata>))
+)]
 async fn list_metadata(User(ctx): User, Accept(media): Accept, Path(id): Path<i64>) -> Result<Response> {
     let entries = metadata::list(&ctx, id).await?;
     Ok(media.ok(&Paged::all(entries.into_iter().map(ModuleMetadata::from).collect())))
 }
 
+/// One entry of a software module's metadata.
+#[utoipa::path(
+    get, path = "/rest/v1/softwaremodules/{softwareModuleId}/metadata/{metadataKey}",
+    responses((status = 200, body = ModuleMetadata))
+)]
 async fn one_metadata(
     User(ctx): User,
     Accept(media): Accept,
@@ -79,12 +108,22 @@ async fn one_metadata(
     Ok(media.ok(&ModuleMetadata::from(metadata::get(&ctx, id, &key).await?)))
 }
 
+/// Adds to a software module's metadata.
+#[utoipa::path(
+    post, path = "/rest/v1/softwaremodules/{softwareModuleId}/metadata",
+    request_body = Vec<NewMetadata>, responses((status = 201))
+)]
 async fn create_metadata(User(ctx): User, Path(id): Path<i64>, Body(new): Body<Vec<NewMetadata>>) -> Result<Response> {
     let entries = new.into_iter().map(NewMetadata::read).collect::<Result<_>>()?;
     metadata::create(&ctx, id, entries).await?;
     Ok(StatusCode::CREATED.into_response())
 }
 
+/// Writes one entry of a software module's metadata.
+#[utoipa::path(
+    put, path = "/rest/v1/softwaremodules/{softwareModuleId}/metadata/{metadataKey}",
+    request_body = MetadataChanges, responses((status = 204))
+)]
 async fn put_metadata(
     User(ctx): User,
     Path((id, key)): Path<(i64, String)>,
@@ -95,15 +134,23 @@ async fn put_metadata(
     Ok(no_content())
 }
 
+/// Deletes one entry of a software module's metadata.
+#[utoipa::path(
+    delete, path = "/rest/v1/softwaremodules/{softwareModuleId}/metadata/{metadataKey}",
+    responses((status = 204))
+)]
 async fn delete_metadata(User(ctx): User, Path((id, key)): Path<(i64, String)>) -> Result<Response> {
     metadata::delete(&ctx, id, &key).await?;
     Ok(no_content())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct NewModule {
+    #[schema(required, nullable = false)]
     name: Option<String>,
+    #[schema(required, nullable = false)]
     version: Option<String>,
+    #[schema(required, nullable = false)]
     r#type: Option<String>,
     vendor: Option<String>,
     description: Option<String>,
@@ -123,16 +170,18 @@ impl NewModule {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct ModuleChanges {
     vendor: Option<String>,
     description: Option<String>,
     locked: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = NewModuleMetadata)]
 struct NewMetadata {
+    #[schema(required, nullable = false)]
     key: Option<String>,
     value: Option<String>,
     target_visible: Option<bool>,
@@ -145,14 +194,15 @@ impl NewMetadata {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ModuleMetadataChanges)]
 struct MetadataChanges {
     value: Option<String>,
     target_visible: Option<bool>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ModuleMetadata {
     key: String,
@@ -169,7 +219,7 @@ impl From<Model> for ModuleMetadata {
 }
 
 /// A module as clients see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SoftwareModule {
     #[serde(flatten)]

@@ -2,29 +2,33 @@
 
 use std::borrow::Cow;
 
-use axum::{
-    Router,
-    http::StatusCode,
-    response::Response,
-    routing::{get, put},
-};
+use axum::{http::StatusCode, response::Response};
 use kettle_domain::targets::groups;
 use kettle_rest::{Accept, ApiError, AppState, Base, Body, ListQuery, Paged, Params, Path, Result, User, no_content};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::targets::Target;
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/targetgroups", get(list).put(assign_matching).delete(unassign_matching))
-        .route("/rest/v1/targetgroups/assigned", get(assigned).put(assign).delete(unassign))
-        .route("/rest/v1/targetgroups/{group}", put(assign_matching_to))
-        .route("/rest/v1/targetgroups/{group}/assigned", get(assigned_to).put(assign_to))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, assign_matching, unassign_matching))
+        .routes(routes!(assigned, assign, unassign))
+        .routes(routes!(assign_matching_to))
+        .routes(routes!(assigned_to, assign_to))
 }
 
+/// The groups that targets are in.
+#[utoipa::path(get, path = "/rest/v1/targetgroups", responses((status = 200, body = Vec<String>)))]
 async fn list(User(ctx): User, Accept(media): Accept) -> Result<Response> {
     Ok(media.ok(&groups::list(&ctx).await?))
 }
 
+/// A page of the targets in a group, or in its subgroups too.
+#[utoipa::path(
+    get, path = "/rest/v1/targetgroups/assigned",
+    params(("group" = String, Query), ("subgroups" = Option<bool>, Query), ListQuery),
+    responses((status = 200, body = Paged<Target>))
+)]
 async fn assigned(
     User(ctx): User,
     Accept(media): Accept,
@@ -37,6 +41,11 @@ async fn assigned(
     Ok(media.ok(&Paged::from(page.map(|target| Target::compact(target, &base)))))
 }
 
+/// A page of the targets in a group.
+#[utoipa::path(
+    get, path = "/rest/v1/targetgroups/{group}/assigned",
+    params(ListQuery), responses((status = 200, body = Paged<Target>))
+)]
 async fn assigned_to(
     User(ctx): User,
     Accept(media): Accept,
@@ -48,31 +57,52 @@ async fn assigned_to(
     Ok(media.ok(&Paged::from(page.map(|target| Target::compact(target, &base)))))
 }
 
+/// Puts targets into a group, which may have slashes in its name.
+#[utoipa::path(
+    put, path = "/rest/v1/targetgroups/assigned",
+    params(("group" = String, Query)), request_body = Vec<String>, responses((status = 204))
+)]
 async fn assign(User(ctx): User, params: Params, Body(ids): Body<Vec<String>>) -> Result<Response> {
     groups::assign(&ctx, Some(&required(&params, "group")?), ids).await?;
     Ok(no_content())
 }
 
+/// Puts targets into a group.
+#[utoipa::path(
+    put, path = "/rest/v1/targetgroups/{group}/assigned",
+    request_body = Vec<String>, responses((status = 204))
+)]
 async fn assign_to(User(ctx): User, Path(group): Path<String>, Body(ids): Body<Vec<String>>) -> Result<Response> {
     groups::assign(&ctx, Some(&group), ids).await?;
     Ok(no_content())
 }
 
+/// Takes targets out of their groups.
+#[utoipa::path(delete, path = "/rest/v1/targetgroups/assigned", request_body = Vec<String>, responses((status = 204)))]
 async fn unassign(User(ctx): User, Body(ids): Body<Vec<String>>) -> Result<Response> {
     groups::assign(&ctx, None, ids).await?;
     Ok(no_content())
 }
 
+/// Puts the targets that a search finds into a group, which may have slashes in its name.
+#[utoipa::path(
+    put, path = "/rest/v1/targetgroups",
+    params(("group" = String, Query), ("q" = String, Query)), responses((status = 204))
+)]
 async fn assign_matching(User(ctx): User, params: Params) -> Result<Response> {
     groups::assign_matching(&ctx, Some(&required(&params, "group")?), &required(&params, "q")?).await?;
     Ok(no_content())
 }
 
+/// Puts the targets that a search finds into a group.
+#[utoipa::path(put, path = "/rest/v1/targetgroups/{group}", params(("q" = String, Query)), responses((status = 204)))]
 async fn assign_matching_to(User(ctx): User, Path(group): Path<String>, params: Params) -> Result<Response> {
     groups::assign_matching(&ctx, Some(&group), &required(&params, "q")?).await?;
     Ok(no_content())
 }
 
+/// Takes the targets that a search finds out of their groups.
+#[utoipa::path(delete, path = "/rest/v1/targetgroups", params(("q" = String, Query)), responses((status = 204)))]
 async fn unassign_matching(User(ctx): User, params: Params) -> Result<Response> {
     groups::assign_matching(&ctx, None, &required(&params, "q")?).await?;
     Ok(no_content())

@@ -1,38 +1,48 @@
 //! `/rest/v1/targets`: targets with their attributes and metadata. This file is the example for all others.
 
-use axum::{Router, response::Response, routing::get};
+use axum::response::Response;
 use kettle_domain::targets::{self, Create, Shown, Update, UpdateStatus, entity::metadata};
-use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content, segment};
+use kettle_rest::{
+    Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content, one_of, segment,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::{ToSchema, openapi::Object};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     audit::{Audit, audit_of},
     metadata::{Metadata, MetadataUpdate, NewMetadata},
 };
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/targets", get(list).post(create))
-        .route("/rest/v1/targets/{controllerId}", get(one).put(update).delete(delete))
-        .route("/rest/v1/targets/{controllerId}/attributes", get(attributes))
-        .route("/rest/v1/targets/{controllerId}/metadata", get(list_metadata).post(create_metadata))
-        .route(
-            "/rest/v1/targets/{controllerId}/metadata/{key}",
-            get(one_metadata).put(put_metadata).delete(delete_metadata),
-        )
-        .route("/rest/v1/targets/{controllerId}/tags", get(tags))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(one, update, delete))
+        .routes(routes!(attributes))
+        .routes(routes!(list_metadata, create_metadata))
+        .routes(routes!(one_metadata, put_metadata, delete_metadata))
+        .routes(routes!(tags))
 }
 
+/// A page of the targets.
+#[utoipa::path(get, path = "/rest/v1/targets", params(ListQuery), responses((status = 200, body = Paged<Target>)))]
 async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {
     let page = targets::list(&ctx, &query.listing).await?;
     Ok(media.ok(&Paged::from(page.map(|target| Target::compact(target, &base)))))
 }
 
+/// One target.
+#[utoipa::path(get, path = "/rest/v1/targets/{targetId}", responses((status = 200, body = Target)))]
 async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<String>) -> Result<Response> {
     Ok(media.ok(&Target::full(targets::get(&ctx, &id).await?, &base)))
 }
 
+/// Creates targets.
+#[utoipa::path(
+    post, path = "/rest/v1/targets",
+    request_body = Vec<TargetBody>, responses((status = 201, body = Vec<Target>))
+)]
 async fn create(
     User(ctx): User,
     Accept(media): Accept,
@@ -44,6 +54,11 @@ async fn create(
     Ok(media.created(&created))
 }
 
+/// Changes what the body names of a target.
+#[utoipa::path(
+    put, path = "/rest/v1/targets/{targetId}",
+    request_body = TargetBody, responses((status = 200, body = Target))
+)]
 async fn update(
     User(ctx): User,
     Accept(media): Accept,
@@ -54,11 +69,18 @@ async fn update(
     Ok(media.ok(&Target::full(targets::update(&ctx, &id, changes.into()).await?, &base)))
 }
 
+/// Deletes a target.
+#[utoipa::path(delete, path = "/rest/v1/targets/{targetId}", responses((status = 204)))]
 async fn delete(User(ctx): User, Path(id): Path<String>) -> Result<Response> {
     targets::delete(&ctx, &id).await?;
     Ok(no_content())
 }
 
+/// What a target says of itself. Nothing if it has said nothing.
+#[utoipa::path(
+    get, path = "/rest/v1/targets/{targetId}/attributes",
+    responses((status = 200, body = std::collections::BTreeMap<String, Option<String>>), (status = 204))
+)]
 async fn attributes(User(ctx): User, Accept(media): Accept, Path(id): Path<String>) -> Result<Response> {
     let attributes = targets::attributes::list(&ctx, &id).await?;
     if attributes.is_empty() {
@@ -71,11 +93,18 @@ async fn attributes(User(ctx): User, Accept(media): Accept, Path(id): Path<Strin
     Ok(media.ok(&map))
 }
 
+/// A target's metadata.
+#[utoipa::path(get, path = "/rest/v1/targets/{targetId}/metadata", responses((status = 200, body = Paged<Metadata>)))]
 async fn list_metadata(User(ctx): User, Accept(media): Accept, Path(id): Path<String>) -> Result<Response> {
     let entries = targets::metadata::list(&ctx, &id).await?;
     Ok(media.ok(&Paged::all(entries.into_iter().map(Metadata::from).collect())))
 }
 
+/// One entry of a target's metadata.
+#[utoipa::path(
+    get, path = "/rest/v1/targets/{targetId}/metadata/{metadataKey}",
+    responses((status = 200, body = Metadata))
+)]
 async fn one_metadata(
     User(ctx): User,
     Accept(media): Accept,
@@ -84,6 +113,11 @@ async fn one_metadata(
     Ok(media.ok(&Metadata::from(targets::metadata::get(&ctx, &id, &key).await?)))
 }
 
+/// Adds to a target's metadata.
+#[utoipa::path(
+    post, path = "/rest/v1/targets/{targetId}/metadata",
+    request_body = Vec<NewMetadata>, responses((status = 201))
+)]
 async fn create_metadata(
     User(ctx): User,
     Path(id): Path<String>,
@@ -94,6 +128,11 @@ async fn create_metadata(
     Ok(axum::response::IntoResponse::into_response(axum::http::StatusCode::CREATED))
 }
 
+/// Writes one entry of a target's metadata.
+#[utoipa::path(
+    put, path = "/rest/v1/targets/{targetId}/metadata/{metadataKey}",
+    request_body = MetadataUpdate, responses((status = 204))
+)]
 async fn put_metadata(
     User(ctx): User,
     Path((id, key)): Path<(String, String)>,
@@ -103,18 +142,22 @@ async fn put_metadata(
     Ok(no_content())
 }
 
+/// Deletes one entry of a target's metadata.
+#[utoipa::path(delete, path = "/rest/v1/targets/{targetId}/metadata/{metadataKey}", responses((status = 204)))]
 async fn delete_metadata(User(ctx): User, Path((id, key)): Path<(String, String)>) -> Result<Response> {
     targets::metadata::delete(&ctx, &id, &key).await?;
     Ok(no_content())
 }
 
+/// A target's tags.
+#[utoipa::path(get, path = "/rest/v1/targets/{targetId}/tags", responses((status = 200, body = Vec<Tag>)))]
 async fn tags(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<String>) -> Result<Response> {
     let tags = targets::tags::of_target(&ctx, &id).await?;
     Ok(media.ok(&tags.into_iter().map(|tag| Tag::new(tag, &base)).collect::<Vec<_>>()))
 }
 
 /// A target to create or to change. Unknown members are ignored.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TargetBody {
     controller_id: Option<String>,
@@ -155,7 +198,7 @@ impl From<TargetBody> for Update {
 }
 
 /// A target as clients see it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     #[serde(flatten)]
@@ -166,6 +209,7 @@ pub struct Target {
     description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<String>,
+    #[schema(schema_with = update_statuses)]
     update_status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_controller_request_at: Option<i64>,
@@ -190,7 +234,11 @@ pub struct Target {
     links: Links,
 }
 
-#[derive(Clone, Debug, Serialize)]
+fn update_statuses() -> Object {
+    one_of(UpdateStatus::NAMES)
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PollStatus {
     last_request_at: i64,
@@ -277,7 +325,7 @@ impl From<metadata::Model> for Metadata {
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct Tag {
     #[serde(flatten)]
     audit: Audit,

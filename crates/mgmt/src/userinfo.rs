@@ -1,13 +1,17 @@
 //! `/rest/v1/userinfo`: who is logged in.
 
-use axum::{Router, response::Response, routing::get};
+use axum::response::Response;
 use kettle_rest::{Accept, AppState, LoggedIn, Result};
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub fn routes() -> Router<AppState> {
-    Router::new().route("/rest/v1/userinfo", get(one))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(one))
 }
 
+/// Who is logged in.
+#[utoipa::path(get, path = "/rest/v1/userinfo", responses((status = 200, body = UserInfo)))]
 async fn one(LoggedIn(login): LoggedIn, Accept(media): Accept) -> Result<Response> {
     Ok(media.ok(&UserInfo {
         tenant: login.tenant.as_deref(),
@@ -17,7 +21,7 @@ async fn one(LoggedIn(login): LoggedIn, Accept(media): Accept) -> Result<Respons
 }
 
 /// Permissions as configured, roles not expanded.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct UserInfo<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<&'a str>,

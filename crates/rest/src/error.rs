@@ -10,6 +10,7 @@ use http::{
 };
 use kettle_domain::{EntityId, Error, Kind};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::media::json;
 
@@ -157,18 +158,20 @@ impl IntoResponse for ApiError {
     }
 }
 
-#[derive(Serialize)]
+/// The body of an error.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Info<'a> {
+pub(crate) struct ExceptionInfo<'a> {
     exception_class: String,
     error_code: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(inline)]
     info: Option<EntityInfo<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct EntityInfo<'a> {
     r#type: &'a str,
@@ -186,7 +189,8 @@ fn domain_response(error: Error) -> Response {
     }
     let class = if class.contains('.') { class.to_owned() } else { format!("{REPOSITORY}{class}") };
     let info = error.entity.as_ref().map(|(entity, id)| EntityInfo { r#type: entity, entity_id: entity_id(id) });
-    let body = Info { exception_class: class, error_code: format!("{PREFIX}{key}"), message: &error.message, info };
+    let body =
+        ExceptionInfo { exception_class: class, error_code: format!("{PREFIX}{key}"), message: &error.message, info };
     json(status, &body)
 }
 
@@ -215,16 +219,16 @@ fn chain(error: &Error) -> String {
 }
 
 /// The body of a plain error.
-#[derive(Serialize)]
-pub(crate) struct PlainBody {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PlainError {
     timestamp: i64,
     status: u16,
     error: &'static str,
 }
 
-impl PlainBody {
-    pub(crate) fn new(status: StatusCode, now_ms: i64) -> PlainBody {
-        PlainBody { timestamp: now_ms, status: status.as_u16(), error: status.canonical_reason().unwrap_or("Error") }
+impl PlainError {
+    pub(crate) fn new(status: StatusCode, now_ms: i64) -> PlainError {
+        PlainError { timestamp: now_ms, status: status.as_u16(), error: status.canonical_reason().unwrap_or("Error") }
     }
 }
 

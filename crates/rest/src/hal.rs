@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use kettle_domain::Page;
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use utoipa::ToSchema;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Link {
     pub href: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -14,12 +15,14 @@ pub struct Link {
 
 /// `_links`: relation to link, in the order they were added. Omit it when empty:
 /// `#[serde(rename = "_links", skip_serializing_if = "Links::is_empty")]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(value_type = std::collections::BTreeMap<String, Link>)]
 pub struct Links(Vec<(Cow<'static, str>, Link)>);
 
 /// A link where the peer writes a list, `"links": [{"rel", "href"}]`, instead of HAL's map.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ListedLink {
+    #[schema(value_type = String)]
     pub rel: Cow<'static, str>,
     pub href: String,
 }
@@ -72,7 +75,7 @@ impl Serialize for Links {
 }
 
 /// A list: `total` over all pages, `size` on this one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Paged<T> {
     pub content: Vec<T>,
     pub total: u64,

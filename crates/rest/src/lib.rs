@@ -17,6 +17,7 @@ mod error;
 mod hal;
 mod lenient;
 mod media;
+mod openapi;
 mod path;
 mod peer;
 mod query;
@@ -38,9 +39,10 @@ pub use edge::{RequestLog, finish};
 pub use error::{ApiError, Result};
 pub use hal::{Link, Links, ListedLink, Paged};
 pub use media::{Accept, DeviceAccept, Media, json, no_content};
+pub use openapi::{About, Tag, document, merge, one_of};
 pub use path::{Path, SEGMENT, segment};
 pub use peer::RemoteAddress;
-pub use query::{ListQuery, Params};
+pub use query::{ListQuery, Params, Representation};
 pub use upload::{Upload, multipart_file};
 
 /// What every handler may use. A clone costs three reference counts.

@@ -6,6 +6,10 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use kettle_domain::Listing;
 use percent_encoding::percent_decode;
+use utoipa::{
+    IntoParams,
+    openapi::path::{Parameter, ParameterIn},
+};
 
 use crate::{ApiError, AppState};
 
@@ -67,6 +71,37 @@ impl Params {
         let parsed =
             parse(value).ok_or_else(|| ApiError::not_readable(format!("The parameter {name} must be {what}.")));
         parsed.map(Some)
+    }
+}
+
+/// Names the parameter `representation`, which [`ListQuery`] reads and few lists heed, in the API's document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Representation {
+    /// `full` for entries with all their links.
+    #[param(default = "compact")]
+    pub representation: Option<String>,
+}
+
+/// What [`ListQuery`] reads.
+#[derive(IntoParams)]
+#[expect(dead_code, reason = "only its names and types are wanted")]
+struct ListParams {
+    /// A search: `name==lamp*;updatestatus==error`.
+    q: Option<String>,
+    /// How many entries to leave out.
+    #[param(default = 0)]
+    offset: Option<i32>,
+    /// How many entries to give at most; 500 if more are asked for.
+    #[param(default = 50)]
+    limit: Option<i32>,
+    /// Fields and directions: `name:ASC,id:DESC`.
+    sort: Option<String>,
+}
+
+impl IntoParams for ListQuery {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        ListParams::into_params(|| Some(ParameterIn::Query))
     }
 }
 

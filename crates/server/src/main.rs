@@ -3,6 +3,7 @@
 mod config;
 mod lifecycle;
 mod log;
+mod openapi;
 mod serve;
 mod ui;
 mod wiring;

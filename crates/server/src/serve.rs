@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::{
     config::{Config, Loaded},
     lifecycle::{self, Readiness, Timeouts},
-    log, ui, wiring,
+    log, openapi, ui, wiring,
 };
 
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -48,7 +48,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {}", config.server.listen()))?;
     let readiness = Readiness::new();
-    let router = router(&config, &services, users, readiness.clone());
+    let router = router(&config, &services, users, readiness.clone())?;
     tracing::info!(
         address = %listener.local_addr()?,
         database = ?db.engine(),
@@ -134,7 +134,7 @@ fn router(
     services: &Arc<Services>,
     users: kettle_domain::access::Users,
     readiness: Readiness,
-) -> Router {
+) -> anyhow::Result<Router> {
     let http = HttpSettings {
         public_url: config.server.public_url.clone(),
         trusted_proxies: config.server.trusted_proxies.clone(),
@@ -150,8 +150,17 @@ fn router(
     let health = Router::new()
         .route("/health/live", get(async || "live\n"))
         .route("/health/ready", get(ready).with_state((services.clone(), readiness)));
-    let apis = kettle_mgmt::routes().merge(kettle_ddi::routes());
-    kettle_rest::finish(apis.merge(ui::routes()).merge(health), state, request_log(config))
+    let (mgmt, mgmt_handlers) = kettle_mgmt::routes().split_for_parts();
+    let (ddi, ddi_handlers) = kettle_ddi::routes().split_for_parts();
+    let mut documents = Vec::new();
+    if config.openapi.mgmt {
+        documents.push(kettle_rest::document(&mgmt_handlers, &kettle_mgmt::about())?);
+    }
+    if config.openapi.ddi {
+        documents.push(kettle_rest::document(&ddi_handlers, &kettle_ddi::about())?);
+    }
+    let own = ui::routes().merge(health).merge(openapi::routes(documents)?);
+    Ok(kettle_rest::finish(mgmt.merge(ddi).merge(own), state, request_log(config)))
 }
 
 fn request_log(config: &Config) -> kettle_rest::RequestLog {

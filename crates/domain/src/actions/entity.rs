@@ -110,6 +110,9 @@ macro_rules! coded {
         pub enum $type { $($variant = $code),* }
 
         impl $type {
+            /// All names that clients see.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
             /// The enum's value for a stored integer.
             pub fn from_code(code: i32) -> $type {
                 match code { $($code => $type::$variant,)* _ => $type::$fallback }

@@ -83,6 +83,9 @@ pub enum UpdateStatus {
 }
 
 impl UpdateStatus {
+    /// All names that clients see.
+    pub const NAMES: &'static [&'static str] = &["unknown", "in_sync", "pending", "error", "registered"];
+
     /// The name that clients see and search by.
     pub fn name(code: i32) -> &'static str {
         match code {

@@ -24,7 +24,7 @@ use kettle_domain::Error;
 
 use crate::{
     ApiError, AppState, LoggedIn,
-    error::{Plain, PlainBody},
+    error::{Plain, PlainError},
     media::json,
 };
 
@@ -110,7 +110,7 @@ fn methods(refused: &Response) -> Response {
 /// Writes the body of a plain error. Its other headers stay; `Allow` is written as the peer does, without HEAD.
 fn plain(response: Response, now_ms: i64) -> Response {
     let status = response.status();
-    let mut whole = json(status, &PlainBody::new(status, now_ms));
+    let mut whole = json(status, &PlainError::new(status, now_ms));
     for (name, value) in response.headers() {
         if name == ALLOW && status != StatusCode::METHOD_NOT_ALLOWED {
             // A refused caller learns nothing of the route.

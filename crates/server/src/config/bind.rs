@@ -11,8 +11,8 @@ use super::{
     database::{self, Database},
     keys::USERS,
     settings::{
-        Authentication, Cache, Clients, Config, Controller, Ddi, Log, LogFormat, Quotas, Repository, RequestLog,
-        Server, User,
+        Authentication, Cache, Clients, Config, Controller, Ddi, Log, LogFormat, OpenApi, Quotas, Repository,
+        RequestLog, Server, User,
     },
     sources::{Findings, Raw, Setting, Settings},
     value::{self, Secret},
@@ -36,6 +36,7 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
         },
         ddi: ddi(&mut read),
         controller: controller(&mut read),
+        openapi: openapi(&mut read),
         repository: repository(&mut read),
         clients: Clients {
             track_remote_ip: read.one("hawkbit.server.security.clients.trackRemoteIp", value::boolean),
@@ -107,6 +108,13 @@ fn controller(read: &mut Reader<'_>) -> Controller {
         min_polling_time: read.one("hawkbit.controller.minPollingTime", value::polling),
         maintenance_window_poll_count: read.one("hawkbit.controller.maintenanceWindowPollCount", value::positive),
     }
+}
+
+fn openapi(read: &mut Reader<'_>) -> OpenApi {
+    let mut enabled = |key| read.one(key, value::boolean);
+    let any = enabled("hawkbit.server.openapi.enabled");
+    let (mgmt, ddi) = (enabled("hawkbit.server.openapi.mgmt.enabled"), enabled("hawkbit.server.openapi.ddi.enabled"));
+    OpenApi { mgmt: any && mgmt, ddi: any && ddi }
 }
 
 fn repository(read: &mut Reader<'_>) -> Repository {

@@ -22,6 +22,7 @@ pub struct Config {
     pub cache: Cache,
     pub ddi: Ddi,
     pub controller: Controller,
+    pub openapi: OpenApi,
     pub repository: Repository,
     pub clients: Clients,
     pub quotas: Quotas,
@@ -116,6 +117,13 @@ pub struct Controller {
     pub max_polling_time: Duration,
     pub min_polling_time: Duration,
     pub maintenance_window_poll_count: i32,
+}
+
+/// Which APIs have a document.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenApi {
+    pub mgmt: bool,
+    pub ddi: bool,
 }
 
 #[derive(Clone, Debug)]

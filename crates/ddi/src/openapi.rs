@@ -1,0 +1,28 @@
+//! What the OpenAPI document says of the device API as a whole.
+
+use kettle_rest::{About, Tag};
+use serde_json::json;
+
+pub fn about() -> About {
+    About {
+        title: "Direct Device Integration API",
+        description: "For devices: what to install, where to get it, and how it went.",
+        prefix: "/{tenant}/controller/v1/{controllerId}",
+        requests: &["application/cbor"],
+        answers: &["application/hal+json", "application/cbor"],
+        tags: &[Tag {
+            path: "/{tenant}/controller",
+            name: "DDI Root Controller",
+            description: "What devices poll, read, download and report.",
+        }],
+        security: json!({
+            "Token": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "Authorization",
+                "description": "`TargetToken` or `GatewayToken`, a blank, and the token.",
+            },
+        }),
+        unauthorized_has_body: false,
+    }
+}
