@@ -44,7 +44,9 @@ pub enum Kind {
     ModuleUnsupported,
     Locked,
     Deleted,
+    TargetTypeUsed,
     TargetTypeIncompatible,
+    TargetTypeKeyOrNameRequired,
     MultiAssignment,
     MaintenanceScheduleInvalid,
     /// The tenant is unknown and not created implicitly.

@@ -17,6 +17,7 @@ mod search;
 pub mod settings;
 pub mod software_module_types;
 pub mod software_modules;
+pub mod target_types;
 pub mod targets;
 pub mod tenants;
 mod text;

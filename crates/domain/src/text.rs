@@ -19,6 +19,25 @@ pub fn optional(field: &str, value: Option<&str>, max: usize) -> Result<()> {
     no_markup(field, value)
 }
 
+/// As the peer stores text: without the blanks and control characters around it.
+pub fn trim(value: String) -> String {
+    let trimmed = value.trim_matches(|c| c <= ' ');
+    if trimmed.len() == value.len() { value } else { trimmed.to_owned() }
+}
+
+/// A value of which [`trim`] leaves something.
+pub fn not_blank(field: &str, value: &str) -> Result<()> {
+    if value.chars().all(|c| c <= ' ') {
+        return Err(Error::constraint(format!("{field} must not be blank.")));
+    }
+    Ok(())
+}
+
+/// What an update makes of a value that is `old`; `None` where it stays.
+pub fn change(new: Option<String>, old: Option<&str>) -> Option<String> {
+    new.map(trim).filter(|new| Some(new.as_str()) != old)
+}
+
 /// As the peer's text check: no `<tag`, `</tag`, `<!--` or `<?`. A lone `<` or `a < b` is plain text. NUL is refused
 /// too: PostgreSQL can't hold it.
 pub fn no_markup(field: &str, value: &str) -> Result<()> {
@@ -53,5 +72,18 @@ mod tests {
         assert!(optional("f", Some(&"é".repeat(8)), 8).is_ok());
         assert!(optional("f", Some(&"é".repeat(9)), 8).is_err());
         assert!(required("f", "", 8).is_err());
+    }
+
+    #[test]
+    fn what_an_update_leaves_as_it_is_is_no_change() {
+        for (new, old, changed) in [
+            (Some(" a\t"), Some("a"), None),
+            (Some(" a b "), Some("a"), Some("a b")),
+            (Some(""), Some("a"), Some("")),
+            (Some("a"), None, Some("a")),
+            (None, Some("a"), None),
+        ] {
+            assert_eq!(change(new.map(str::to_owned), old).as_deref(), changed, "{new:?} on {old:?}");
+        }
     }
 }

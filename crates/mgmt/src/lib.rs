@@ -13,6 +13,7 @@ mod openapi;
 mod software_module_types;
 mod software_modules;
 mod target_groups;
+mod target_types;
 mod targets;
 mod userinfo;
 
@@ -33,6 +34,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(software_module_types::routes())
         .merge(software_modules::routes())
         .merge(target_groups::routes())
+        .merge(target_types::routes().into())
         .merge(targets::routes())
         .merge(userinfo::routes())
 }

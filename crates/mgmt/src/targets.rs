@@ -1,6 +1,6 @@
 //! `/rest/v1/targets`: targets with their attributes and metadata. This file is the example for all others.
 
-use axum::response::Response;
+use axum::{response::Response, routing::post};
 use kettle_domain::targets::{self, Create, Shown, Update, UpdateStatus, entity::metadata};
 use kettle_rest::{
     Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content, one_of, segment,
@@ -12,7 +12,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     audit::{Audit, audit_of},
+    distribution_set_types::IdBody,
     metadata::{Metadata, MetadataUpdate, NewMetadata},
+    target_types,
 };
 
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -23,6 +25,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list_metadata, create_metadata))
         .routes(routes!(one_metadata, put_metadata, delete_metadata))
         .routes(routes!(tags))
+        .route("/rest/v1/targets/{targetId}/targettype", post(assign_type).delete(unassign_type))
 }
 
 /// A page of the targets.
@@ -156,6 +159,16 @@ async fn tags(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path
     Ok(media.ok(&tags.into_iter().map(|tag| Tag::new(tag, &base)).collect::<Vec<_>>()))
 }
 
+async fn assign_type(User(ctx): User, Path(id): Path<String>, Body(target_type): Body<IdBody>) -> Result<Response> {
+    targets::target_type::assign(&ctx, &id, target_type.read()?).await?;
+    Ok(no_content())
+}
+
+async fn unassign_type(User(ctx): User, Path(id): Path<String>) -> Result<Response> {
+    targets::target_type::unassign(&ctx, &id).await?;
+    Ok(no_content())
+}
+
 /// A target to create or to change. Unknown members are ignored.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -263,7 +276,7 @@ impl Target {
             .with("actions", format!("{this}/actions?offset=0&limit=50&sort=id%3ADESC"))
             .with("metadata", format!("{this}/metadata"));
         if let Some(id) = shown.target.target_type {
-            links = links.with("targetType", base.href(&format!("/rest/v1/targettypes/{id}")));
+            links = links.with("targetType", target_types::href(base, id));
         }
         if shown.auto_confirm_active.is_some() {
             links = links.with("autoConfirm", format!("{this}/autoConfirm"));

@@ -94,6 +94,10 @@ fn row(kind: Kind) -> (&'static str, &'static str, u16) {
         }
         Kind::Locked => ("locked", "LockedException", 423),
         Kind::Deleted => ("deleted", "DeletedException", 404),
+        Kind::TargetTypeUsed => ("target.type.used", "TargetTypeInUseException", 409),
+        Kind::TargetTypeKeyOrNameRequired => {
+            ("target.type.keyOrNameRequired", "TargetTypeKeyOrNameRequiredException", 400)
+        }
         Kind::TargetTypeIncompatible => ("target.type.incompatible", "IncompatibleTargetTypeException", 400),
         Kind::MultiAssignment => ("multiAssignmentNotEnabled", "MultiAssignmentException", 400),
         Kind::MaintenanceScheduleInvalid => ("maintenanceScheduleInvalid", "InvalidMaintenanceScheduleException", 400),

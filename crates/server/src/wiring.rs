@@ -32,6 +32,7 @@ pub fn settings(config: &Config) -> Settings {
             metadata_per_target: quotas.max_meta_data_entries_per_target,
             software_modules_per_distribution_set: quotas.max_software_modules_per_distribution_set,
             software_module_types_per_distribution_set_type: quotas.max_software_module_types_per_distribution_set_type,
+            distribution_set_types_per_target_type: quotas.max_distribution_set_types_per_target_type,
             artifacts_per_software_module: quotas.max_artifacts_per_software_module,
             actions_per_target: quotas.max_actions_per_target,
             assignments_per_request: quotas.max_target_distribution_set_assignments_per_manual_assignment,

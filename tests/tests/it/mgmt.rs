@@ -8,3 +8,4 @@ mod softwaremodules;
 mod system_configs;
 mod targetgroups;
 mod targets;
+mod targettypes;

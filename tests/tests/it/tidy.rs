@@ -32,20 +32,16 @@ const HOMES: [(&str, &[&str]); 3] = [
 ];
 
 /// SQL belongs into files named `store.rs`, and into `cluster` and `db`. These have some and should lose it.
-const SQL_ELSEWHERE: [&str; 7] = [
-    "crates/domain/src/actions/assign.rs",
+const SQL_ELSEWHERE: [&str; 5] = [
     "crates/domain/src/actions/deployment.rs",
     "crates/domain/src/actions/mod.rs",
-    "crates/domain/src/targets/poll_status.rs",
     "crates/domain/src/targets/tags.rs",
     "crates/domain/src/targets/view.rs",
     "crates/domain/src/totals.rs",
 ];
 
 /// Statements on hawkBit's tables that name no tenant: how each begins, and why that is right.
-const WITHOUT_TENANT: [(&str, &str); 5] = [
-    ("SELECT 1 AS one FROM sp_target_type_ds_type", "no tenant column; both ids were read with the tenant"),
-    ("DELETE FROM sp_target_type_ds_type", "no tenant column; the type's id was read with the tenant"),
+const WITHOUT_TENANT: [(&str, &str); 3] = [
     ("INSERT INTO sp_action_status_messages", "no tenant column; the statuses were inserted by the statement before"),
     (
         "SELECT action_status, detail_message FROM sp_action_status_messages",

@@ -303,7 +303,7 @@ async fn equal_content_of_two_tenants_is_stored_for_each() {
 
 /// Starts a server per engine with the stock administrator and more users, all with the password `x`.
 /// A user's second half is settings of that user, one a line; tenant DEFAULT unless it says otherwise.
-async fn for_each_engine(users: &[(&str, &str)], test: impl AsyncFn(Server)) {
+pub(crate) async fn for_each_engine(users: &[(&str, &str)], test: impl AsyncFn(Server)) {
     let mut settings = vec![
         "hawkbit.security.user.admin.password={noop}admin".to_owned(),
         "hawkbit.security.user.admin.tenant=DEFAULT".to_owned(),

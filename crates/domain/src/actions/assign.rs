@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use kettle_cluster::Tx;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, QueryFilter, sea_query::Expr};
+use sea_orm::{ColumnTrait, EntityTrait, ExprTrait, QueryFilter, sea_query::Expr};
 
 use super::{
     ActionStatus, ActionType, Model, SERVER_PREFIX, Window, WindowText,
@@ -15,6 +15,7 @@ use crate::{
     ctx::Ctx,
     distribution_sets,
     error::{Error, Kind, Result, check_quota},
+    target_types,
     targets::{self, UpdateStatus},
     tenants::{self, TenantSettings},
 };
@@ -129,7 +130,7 @@ async fn assign_set(
     let full = distribution_sets::deployable(ctx, tx, set).await?;
     let ids: Vec<String> = requests.iter().map(|r| r.controller_id.clone()).collect();
     let found = targets::store::lock_many(&**tx, ctx.tenant_id(), &ids).await?;
-    check_types(ctx, tx, full.set.ds_type, &found).await?;
+    check_types(tx, full.set.ds_type, &found).await?;
     let (done, selected): (Vec<_>, Vec<_>) = found.into_iter().partition(|t| t.assigned_distribution_set == Some(set));
     outcome.already_assigned += done.len() as u64;
     // hawkBit: offline, a target with an update under way is passed over, and counts as if it had the set.
@@ -244,19 +245,11 @@ async fn note_all(
 }
 
 /// A target with a type takes only sets of the types listed on it.
-async fn check_types(ctx: &Ctx, tx: &Tx, ds_type: i64, targets: &[targets::Model]) -> Result<()> {
+async fn check_types(tx: &Tx, ds_type: i64, targets: &[targets::Model]) -> Result<()> {
     let mut types: Vec<i64> = targets.iter().filter_map(|t| t.target_type).collect();
     types.sort_unstable();
     types.dedup();
-    for target_type in types {
-        let sql = "SELECT 1 AS one FROM sp_target_type_ds_type WHERE target_type = $1 AND distribution_set_type = $2";
-        let statement = ctx.engine().statement(sql, [target_type.into(), ds_type.into()]);
-        if tx.query_one_raw(statement).await?.is_none() {
-            let message = "The distribution set's type is not among those that a target's type is compatible with.";
-            return Err(Error::new(Kind::TargetTypeIncompatible, message));
-        }
-    }
-    Ok(())
+    target_types::check_taking(&**tx, &types, ds_type).await
 }
 
 /// Each target may have so many actions; where the tenant wants it, the oldest make room (semantics.md A6).

@@ -6,7 +6,7 @@ pub mod store;
 
 pub use entity::Model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, Order, QueryFilter, Set};
 
@@ -16,7 +16,7 @@ use crate::{
     ctx::Ctx,
     error::{Error, Kind, Result, check_quota},
     listing::{Listing, Page},
-    search, software_module_types, tenants,
+    search, software_module_types, target_types, tenants, text,
 };
 use entity::{ActiveModel, Column};
 
@@ -59,13 +59,18 @@ pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
     for create in &types {
         let texts = (create.description.as_deref(), create.colour.as_deref());
         software_module_types::check_names(&create.key, &create.name, texts.0, texts.1)?;
+        if !create.mandatory.is_empty() || !create.optional.is_empty() {
+            ctx.require(Permission::ReadSoftwareModuleType)?;
+        }
     }
     let tx = ctx.begin().await?;
     let mut created = Vec::with_capacity(types.len());
     for create in types {
         let mandatory = create.mandatory.iter().map(|id| (*id, true));
         let elements: BTreeMap<i64, bool> = mandatory.chain(create.optional.iter().map(|id| (*id, false))).collect();
-        check_elements(ctx, &*tx, &elements).await?;
+        // hawkBit: the quota of module types holds when one is added later, not here.
+        let ids: Vec<i64> = elements.keys().copied().collect();
+        software_module_types::all(ctx, &*tx, &ids).await?;
         let row = ActiveModel {
             id: NotSet,
             created_at: Set(Some(ctx.now())),
@@ -74,11 +79,11 @@ pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
             last_modified_by: Set(Some(ctx.actor_name())),
             optlock_revision: Set(Some(1)),
             tenant: Set(ctx.tenant_id().into()),
-            description: Set(create.description),
-            name: Set(create.name),
-            colour: Set(create.colour),
+            description: Set(create.description.map(text::trim)),
+            name: Set(text::trim(create.name)),
+            colour: Set(create.colour.map(text::trim)),
             deleted: Set(Some(false)),
-            type_key: Set(create.key),
+            type_key: Set(text::trim(create.key)),
         };
         let row = row.insert(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
         store::set_elements(&*tx, row.id, &elements).await?;
@@ -93,12 +98,17 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
     software_module_types::check_texts(update.description.as_deref(), update.colour.as_deref())?;
     let tx = ctx.begin().await?;
     let found = lock(ctx, &*tx, id).await?;
-    let mut row = touched(ctx, &found);
-    if update.description.is_some() {
-        row.description = Set(update.description);
+    let description = text::change(update.description, found.description.as_deref());
+    let colour = text::change(update.colour, found.colour.as_deref());
+    if description.is_none() && colour.is_none() {
+        return Ok(found);
     }
-    if update.colour.is_some() {
-        row.colour = Set(update.colour);
+    let mut row = touched(ctx, &found);
+    if description.is_some() {
+        row.description = Set(description);
+    }
+    if colour.is_some() {
+        row.colour = Set(colour);
     }
     let updated = row.update(&*tx).await?;
     tx.commit().await?;
@@ -110,7 +120,7 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     ctx.require(Permission::DeleteDistributionSetType)?;
     let tx = ctx.begin().await?;
     let found = lock(ctx, &*tx, id).await?;
-    store::leave_target_types(&*tx, ctx.engine(), id).await?;
+    target_types::store::remove_from_all(&*tx, id).await?;
     if store::is_used(&*tx, id).await? {
         let mut row = touched(ctx, &found);
         row.deleted = Set(Some(true));
@@ -126,7 +136,6 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
 /// The module types that a set of this type must hold, or those that it may.
 pub async fn module_types(ctx: &Ctx, id: i64, mandatory: bool) -> Result<Vec<software_module_types::Model>> {
     let found = get(ctx, id).await?;
-    ctx.require(Permission::ReadSoftwareModuleType)?;
     let db = ctx.db().read();
     let elements = store::elements(db, &[found.id]).await?;
     let of_kind = elements.iter().filter(|e| e.mandatory.unwrap_or(false) == mandatory);
@@ -150,9 +159,12 @@ pub async fn module_type(ctx: &Ctx, id: i64, module: i64, mandatory: bool) -> Re
 pub async fn add_module_type(ctx: &Ctx, id: i64, module: i64, mandatory: bool) -> Result<()> {
     ctx.require(Permission::UpdateDistributionSetType)?;
     software_module_types::all(ctx, ctx.db().read(), &[module]).await?;
-    edit_elements(ctx, id, async |tx, elements| {
+    edit_elements(ctx, id, async |_, elements| {
+        let limit = ctx.settings().quotas.software_module_types_per_distribution_set_type;
+        // hawkBit: one that is there already counts twice.
+        check_quota(limit, i64::try_from(elements.len()).unwrap_or(i64::MAX), 1, "a distribution set type")?;
         elements.insert(module, mandatory);
-        check_elements(ctx, tx, elements).await
+        Ok(())
     })
     .await
 }
@@ -189,16 +201,12 @@ async fn edit_elements(
     Ok(tx.commit().await?)
 }
 
-async fn check_elements(ctx: &Ctx, db: &impl ConnectionTrait, elements: &BTreeMap<i64, bool>) -> Result<()> {
-    let ids: Vec<i64> = elements.keys().copied().collect();
-    let limit = ctx.settings().quotas.software_module_types_per_distribution_set_type;
-    check_quota(limit, 0, i64::try_from(ids.len()).unwrap_or(i64::MAX), "a distribution set type")?;
-    for found in software_module_types::all(ctx, db, &ids).await? {
-        if found.deleted == Some(true) {
-            return Err(Error::constraint(format!("Software module type {} is deleted.", found.type_key)));
-        }
-    }
-    Ok(())
+/// Keeps all these types as they are until the transaction ends, or `DistributionSetType` not found for the missing.
+pub(crate) async fn hold_all(ctx: &Ctx, db: &impl ConnectionTrait, ids: &[i64]) -> Result<()> {
+    let found: HashSet<i64> = store::hold_all(db, ctx.tenant_id(), ids).await?.into_iter().collect();
+    let missing: Vec<i64> = ids.iter().copied().filter(|id| !found.contains(id)).collect();
+    // hawkBit: an id that is given twice counts as one that is missing, and is not named.
+    if found.len() < ids.len() { Err(Error::not_found_all("DistributionSetType", &missing)) } else { Ok(()) }
 }
 
 async fn lock(ctx: &Ctx, db: &impl ConnectionTrait, id: i64) -> Result<Model> {

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use kettle_db::Engine;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Set,
 };
 
 use super::entity::{Column, Entity, Model, element};
-use crate::distribution_sets::entity as set;
+use crate::{distribution_sets::entity as set, target_types};
 
 pub(crate) fn of_tenant(tenant: &str) -> Select<Entity> {
     Entity::find().filter(Column::Tenant.eq(tenant))
@@ -29,9 +28,27 @@ pub async fn hold(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Op
     of_tenant(tenant).filter(Column::Id.eq(id)).lock_shared().one(db).await
 }
 
+/// Those of the ids that there are, as [`hold`] holds them, in order: two batches can't deadlock.
+pub async fn hold_all(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Result<Vec<i64>, DbErr> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(999) {
+        let select = of_tenant(tenant).filter(Column::Id.is_in(chunk.iter().copied())).order_by_asc(Column::Id);
+        found.extend(select.lock_shared().all(db).await?.into_iter().map(|t| t.id));
+    }
+    Ok(found)
+}
+
 /// Those of the types that there are, deleted ones too.
 pub async fn get_all(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Result<Vec<Model>, DbErr> {
     of_tenant(tenant).filter(Column::Id.is_in(ids.iter().copied())).all(db).await
+}
+
+/// The types whose sets targets of this type take, deleted ones too, by id.
+pub async fn of_target_type(db: &impl ConnectionTrait, tenant: &str, target_type: i64) -> Result<Vec<Model>, DbErr> {
+    let ids = target_types::store::compatible_ids(target_type);
+    of_tenant(tenant).filter(Column::Id.in_subquery(ids)).order_by_asc(Column::Id).all(db).await
 }
 
 pub async fn find_by_key(db: &impl ConnectionTrait, tenant: &str, key: &str) -> Result<Option<Model>, DbErr> {
@@ -61,13 +78,6 @@ pub async fn set_elements(db: &impl ConnectionTrait, id: i64, elements: &BTreeMa
 /// Whether a distribution set, deleted or not, has this type.
 pub async fn is_used(db: &impl ConnectionTrait, id: i64) -> Result<bool, DbErr> {
     Ok(set::Entity::find().filter(set::Column::DsType.eq(id)).limit(1).count(db).await? > 0)
-}
-
-/// Takes the type out of all target types.
-pub async fn leave_target_types(db: &impl ConnectionTrait, engine: Engine, id: i64) -> Result<(), DbErr> {
-    let sql = "DELETE FROM sp_target_type_ds_type WHERE distribution_set_type = $1";
-    db.execute_raw(engine.statement(sql, [id.into()])).await?;
-    Ok(())
 }
 
 pub async fn delete(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<(), DbErr> {

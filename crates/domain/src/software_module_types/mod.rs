@@ -81,11 +81,11 @@ pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
             last_modified_by: Set(Some(ctx.actor_name())),
             optlock_revision: Set(Some(1)),
             tenant: Set(ctx.tenant_id().into()),
-            description: Set(create.description),
-            name: Set(create.name),
-            colour: Set(create.colour),
+            description: Set(create.description.map(text::trim)),
+            name: Set(text::trim(create.name)),
+            colour: Set(create.colour.map(text::trim)),
             deleted: Set(Some(false)),
-            type_key: Set(create.key),
+            type_key: Set(text::trim(create.key)),
             max_ds_assignments: Set(create.max_assignments),
             min_artifacts: Set(create.min_artifacts),
         };
@@ -100,12 +100,17 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
     check_texts(update.description.as_deref(), update.colour.as_deref())?;
     let tx = ctx.begin().await?;
     let found = lock(ctx, &*tx, id).await?;
-    let mut row = touched(ctx, &found);
-    if update.description.is_some() {
-        row.description = Set(update.description);
+    let description = text::change(update.description, found.description.as_deref());
+    let colour = text::change(update.colour, found.colour.as_deref());
+    if description.is_none() && colour.is_none() {
+        return Ok(found);
     }
-    if update.colour.is_some() {
-        row.colour = Set(update.colour);
+    let mut row = touched(ctx, &found);
+    if description.is_some() {
+        row.description = Set(description);
+    }
+    if colour.is_some() {
+        row.colour = Set(colour);
     }
     let updated = row.update(&*tx).await?;
     tx.commit().await?;
@@ -136,11 +141,17 @@ pub(crate) async fn all(ctx: &Ctx, db: &impl sea_orm::ConnectionTrait, ids: &[i6
     if missing.is_empty() { Ok(found) } else { Err(Error::not_found_all("SoftwareModuleType", &missing)) }
 }
 
-/// Checks what every type of modules or sets has.
+/// Checks what every type of modules, sets or targets has.
 pub(crate) fn check_names(key: &str, name: &str, description: Option<&str>, colour: Option<&str>) -> Result<()> {
     text::required("key", key, MAX_KEY)?;
-    text::required("name", name, MAX_NAME)?;
+    text::not_blank("key", key)?;
+    check_name(name)?;
     check_texts(description, colour)
+}
+
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    text::required("name", name, MAX_NAME)?;
+    text::not_blank("name", name)
 }
 
 pub(crate) fn check_texts(description: Option<&str>, colour: Option<&str>) -> Result<()> {

@@ -13,6 +13,7 @@ pub mod metadata;
 mod poll_status;
 pub(crate) mod store;
 pub mod tags;
+pub mod target_type;
 mod view;
 
 pub use device::{Credentials, Poll, authenticate, poll};
@@ -20,6 +21,8 @@ pub use entity::{Model, UpdateStatus};
 pub use last_seen::{LastSeen, flush as flush_last_seen};
 pub use poll_status::PollStatus;
 pub use view::{DeviceView, NextAction, NextKind, ViewCache};
+
+use std::collections::BTreeSet;
 
 use kettle_cluster::{Event, Tx};
 use sea_orm::{ActiveModelTrait, Condition, Order, QueryFilter, Set};
@@ -30,7 +33,7 @@ use crate::{
     ctx::Ctx,
     error::{Error, Kind, Result},
     listing::{Listing, Page},
-    search, text, totals,
+    search, target_types, text, totals,
 };
 use store::NewTarget;
 
@@ -144,10 +147,11 @@ pub async fn create(ctx: &Ctx, targets: Vec<Create>) -> Result<Vec<Shown>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    for id in rows.iter().filter_map(|r| r.target_type) {
-        poll_status::type_name(ctx, id).await?.ok_or_else(|| Error::not_found("TargetType", id))?;
-    }
     let mut tx = ctx.begin().await?;
+    let types: BTreeSet<i64> = rows.iter().filter_map(|r| r.target_type).collect();
+    for id in types {
+        target_types::hold(ctx, &*tx, id).await?;
+    }
     let created = insert(ctx, &mut tx, &rows).await?;
     tx.commit().await?;
     poll_status::show(ctx, created).await
@@ -176,7 +180,7 @@ pub async fn update(ctx: &Ctx, controller_id: &str, update: Update) -> Result<Sh
     let mut tx = ctx.begin().await?;
     let target = lock(ctx, &tx, controller_id).await?;
     if let Some(id) = update.target_type.filter(|id| *id != -1) {
-        poll_status::type_name(ctx, id).await?.ok_or_else(|| Error::not_found("TargetType", id))?;
+        target_types::hold(ctx, &*tx, id).await?;
     }
     let mut row = touched(ctx, &target);
     if let Some(name) = update.name {

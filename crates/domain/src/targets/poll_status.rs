@@ -2,14 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::ConnectionTrait;
-
 use super::{Model, Shown, fields, store};
 use crate::{
     access::Permission,
     ctx::Ctx,
     error::Result,
-    search,
+    search, target_types,
     tenants::{self, TenantSettings, polling::Interval},
 };
 
@@ -92,18 +90,10 @@ async fn type_names(ctx: &Ctx, targets: &[Model]) -> Result<HashMap<i64, String>
     let mut ids: Vec<i64> = targets.iter().filter_map(|t| t.target_type).collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut names = HashMap::new();
-    for id in ids {
-        names.extend(type_name(ctx, id).await?.map(|name| (id, name)));
+    if ids.is_empty() {
+        return Ok(HashMap::new());
     }
-    Ok(names)
-}
-
-/// The name of a target type.
-pub(super) async fn type_name(ctx: &Ctx, id: i64) -> Result<Option<String>> {
-    let sql = "SELECT name FROM sp_target_type WHERE tenant = $1 AND id = $2";
-    let row = ctx.db().read().query_one_raw(ctx.engine().statement(sql, [ctx.tenant_id().into(), id.into()])).await?;
-    Ok(row.map(|r| r.try_get("", "name")).transpose()?)
+    Ok(target_types::store::names(ctx.db().read(), ctx.tenant_id(), &ids).await?)
 }
 
 async fn auto_confirming(ctx: &Ctx, targets: &[Model]) -> Result<HashSet<i64>> {

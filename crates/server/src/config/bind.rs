@@ -146,6 +146,8 @@ fn quotas(read: &mut Reader<'_>) -> Quotas {
             .one("hawkbit.server.security.dos.maxSoftwareModulesPerDistributionSet", integer),
         max_software_module_types_per_distribution_set_type: read
             .one("hawkbit.server.security.dos.maxSoftwareModuleTypesPerDistributionSetType", integer),
+        max_distribution_set_types_per_target_type: read
+            .one("hawkbit.server.security.dos.maxDistributionSetTypesPerTargetType", integer),
         max_artifacts_per_software_module: read
             .one("hawkbit.server.security.dos.maxArtifactsPerSoftwareModule", integer),
         max_actions_per_target: read.one("hawkbit.server.security.dos.maxActionsPerTarget", integer),

@@ -71,6 +71,7 @@ pub const KEYS: &[(&str, Form)] = &[
     ("hawkbit.server.security.dos.maxMetaDataEntriesPerTarget", Scalar),
     ("hawkbit.server.security.dos.maxSoftwareModulesPerDistributionSet", Scalar),
     ("hawkbit.server.security.dos.maxSoftwareModuleTypesPerDistributionSetType", Scalar),
+    ("hawkbit.server.security.dos.maxDistributionSetTypesPerTargetType", Scalar),
     ("hawkbit.server.security.dos.maxArtifactsPerSoftwareModule", Scalar),
     ("hawkbit.server.security.dos.maxActionsPerTarget", Scalar),
     ("hawkbit.server.security.dos.maxTargetDistributionSetAssignmentsPerManualAssignment", Scalar),
@@ -88,10 +89,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("hawkbit.server.security.dos.maxRolloutGroupsPerRollout", "rollouts are not part of this version"),
     ("hawkbit.server.security.dos.maxTargetsPerRolloutGroup", "rollouts are not part of this version"),
     ("hawkbit.server.security.dos.maxTargetsPerAutoAssignment", "automatic assignment is not part of this version"),
-    (
-        "hawkbit.server.security.dos.maxDistributionSetTypesPerTargetType",
-        "target types can only be read in this version",
-    ),
     ("hawkbit.rollout.executor.*", "jobs run without thread pools of their own"),
     ("hawkbit.autoassign.executor.*", "jobs run without thread pools of their own"),
     ("hawkbit.executor.*", "jobs run without thread pools of their own"),

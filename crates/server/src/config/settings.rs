@@ -154,6 +154,7 @@ pub struct Quotas {
     pub max_meta_data_entries_per_target: i64,
     pub max_software_modules_per_distribution_set: i64,
     pub max_software_module_types_per_distribution_set_type: i64,
+    pub max_distribution_set_types_per_target_type: i64,
     pub max_artifacts_per_software_module: i64,
     pub max_actions_per_target: i64,
     pub max_target_distribution_set_assignments_per_manual_assignment: i64,

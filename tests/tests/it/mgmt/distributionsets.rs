@@ -176,3 +176,32 @@ async fn the_modules_of_a_set_can_be_paged_and_not_searched() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_module_is_taken_out_of_a_set_that_is_not_locked() {
+    on_each_engine(async |server: Server| {
+        let set = server.set("fw", &[]).await;
+        let path = format!("/rest/v1/distributionsets/{}", set.id);
+        let one = format!("{path}/assignedSM/{}", set.module);
+        server.put(&path, json!({"locked": true})).await.expect(200);
+        server.delete(&one).await.expect_error(423, "hawkbit.server.error.locked");
+        server.delete(&format!("{path}/assignedSM/9998")).await.expect(404);
+        server.put(&path, json!({"locked": false})).await.expect(200);
+        for _ in 0..2 {
+            server.delete(&one).await.expect_empty(204);
+            let found = server.get(&path).await.expect(200).json();
+            assert_eq!((&found["modules"], &found["complete"]), (&json!([]), &json!(false)));
+        }
+        let key = "hawkbit.server.error.repo.entityNotFound";
+        for (path, info) in [
+            (format!("{path}/assignedSM/9998"), json!({"type": "SoftwareModule", "entityId": 9998})),
+            (
+                format!("/rest/v1/distributionsets/9998/assignedSM/{}", set.module),
+                json!({"type": "DistributionSet", "entityId": 9998}),
+            ),
+        ] {
+            assert_eq!(server.delete(&path).await.expect_error(404, key).json()["info"], info);
+        }
+    })
+    .await;
+}

@@ -194,3 +194,74 @@ async fn a_target_without_a_set_and_an_unknown_one_answer_alike() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_target_is_given_a_type_and_loses_it() {
+    on_each_engine(async |server: Server| {
+        server.allow_devices().await;
+        server.configure("pollingTime", "00:05:00, targettype.key==fast -> 00:01:00").await;
+        server.target("d1").await;
+        let kind =
+            server.post("/rest/v1/targettypes", json!([{"key": "fast", "name": "Quick"}])).await.expect(201).id();
+        let path = "/rest/v1/targets/d1/targettype";
+        let sleep = async || server.device("d1").poll().await["config"]["polling"]["sleep"].clone();
+        assert_eq!(sleep().await, "00:05:00");
+        server.post(path, json!({"id": kind})).await.expect_empty(204);
+        assert_eq!(sleep().await, "00:01:00", "the device sees it at once");
+        let typed = server.get("/rest/v1/targets/d1").await.expect(200);
+        assert_eq!((&typed.json()["targetType"], &typed.json()["targetTypeName"]), (&json!(kind), &json!("Quick")));
+        let link = json!({"href": format!("{{base}}/rest/v1/targettypes/{kind}")});
+        assert_eq!(typed.scrubbed()["_links"]["targetType"], link);
+        server.post(path, json!({"id": kind})).await.expect_empty(204);
+        let again = server.get("/rest/v1/targets/d1").await.expect(200).json();
+        assert_eq!(again["lastModifiedAt"], typed.json()["lastModifiedAt"], "nothing changed");
+        for (q, total) in [
+            ("type==fast", 1),
+            ("type.key==fast", 1),
+            ("type.name==quick", 1),
+            (&format!("type.id=={kind}"), 1),
+            ("targettype.key==fast", 1),
+            ("targettype.name==Quick", 1),
+            (&format!("targettype.id=={kind}"), 1),
+            ("type.key==slow", 0),
+        ] {
+            let found = server.get(&format!("/rest/v1/targets?q={q}")).await.expect(200).json();
+            assert_eq!(found["total"], total, "{q}");
+        }
+        server.put("/rest/v1/targets/d1", json!({"name": "n", "targetType": null})).await.expect(200);
+        for _ in 0..2 {
+            server.delete(path).await.expect_empty(204);
+            let bare = server.get("/rest/v1/targets/d1").await.expect(200).json();
+            assert_eq!((bare.get("targetType"), bare["_links"].get("targetType")), (None, None));
+        }
+        assert_eq!(sleep().await, "00:05:00");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn only_a_known_type_is_given_and_only_to_a_known_target() {
+    on_each_engine(async |server: Server| {
+        server.target("d1").await;
+        let key = "hawkbit.server.error.repo.entityNotFound";
+        let nobody = "/rest/v1/targets/nobody/targettype";
+        let unknown_target = json!({"type": "Target", "entityId": "nobody"});
+        for (answer, info) in [
+            (server.post(nobody, json!({"id": 4711})).await, unknown_target.clone()),
+            (server.delete(nobody).await, unknown_target),
+            (
+                server.post("/rest/v1/targets/d1/targettype", json!({"id": 4711})).await,
+                json!({"type": "TargetType", "entityId": 4711}),
+            ),
+        ] {
+            assert_eq!(answer.expect_error(404, key).json()["info"], info);
+        }
+        let path = "/rest/v1/targets/d1/targettype";
+        let constraint = "hawkbit.server.error.repo.constraintViolation";
+        server.post(path, json!({})).await.expect_error(400, constraint);
+        let unreadable = "hawkbit.server.error.rest.body.notReadable";
+        server.post(path, json!([1])).await.expect_error(400, unreadable);
+        server.get(path).await.expect(405);
+    })
+    .await;
+}
