@@ -61,7 +61,7 @@ async fn module_types_are_mandatory_or_optional_until_a_set_has_the_type() {
         assert_eq!(server.get(&format!("{optional}/{app}")).await.expect(200).json(), app_type);
         server.get(&format!("{mandatory}/{app}")).await.expect_error(404, NOT_FOUND);
         server.post(&mandatory, json!({"id": app})).await.expect_empty(204);
-        check(json!([os_type, app_type]), json!([])).await;
+        check(json!([app_type, os_type]), json!([])).await;
         server.delete(&format!("{mandatory}/{os}")).await.expect_empty(204);
         server.delete(&format!("{optional}/{app}")).await.expect_empty(204);
         server.delete(&format!("{optional}/{app}")).await.expect_empty(204);

@@ -260,7 +260,7 @@ async fn only_a_known_type_is_given_and_only_to_a_known_target() {
         let constraint = "hawkbit.server.error.repo.constraintViolation";
         server.post(path, json!({})).await.expect_error(400, constraint);
         let unreadable = "hawkbit.server.error.rest.body.notReadable";
-        server.post(path, json!([1])).await.expect_error(400, unreadable);
+        server.post(path, json!(true)).await.expect_error(400, unreadable);
         server.get(path).await.expect(405);
     })
     .await;
