@@ -18,7 +18,8 @@ pub enum Event {
     /// What a device sees of these targets may have changed: an assignment, a cancellation, feedback, an edit.
     #[serde(rename_all = "camelCase")]
     TargetsChanged { tenant: String, controller_ids: Vec<String> },
-    /// A setting of the tenant was written or reset, or the tenant was created.
+    /// A setting of the tenant was written or reset, the tenant was created, or one of its target tags was renamed or
+    /// deleted: polling times may name tags.
     TenantConfigurationChanged { tenant: String },
 }
 

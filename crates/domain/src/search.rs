@@ -2,9 +2,8 @@
 
 use kettle_ql::{Entity, FieldError, Macros, Node, ParseError};
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Order, PaginatorTrait, QueryFilter, QueryOrder, QueryResult,
-    QuerySelect, QueryTrait, Select,
-    sea_query::{Alias, Condition, Expr},
+    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Order, QueryResult, QueryTrait, Select,
+    sea_query::{Alias, Asterisk, Condition, Expr, Func, Query, SelectStatement},
 };
 
 use crate::{
@@ -102,27 +101,45 @@ pub async fn ordered_page<E>(
 ) -> Result<Page<E::Model>>
 where
     E: EntityTrait,
-    E::Model: FromQueryResult + Send + Sync,
 {
-    let mut select = select;
+    rows(ctx, select.into_query(), entity, listing, order, known_total, decode).await
+}
+
+/// As [`ordered_page`], of rows that are no entity of the mapper.
+pub async fn rows<T>(
+    ctx: &Ctx,
+    mut select: SelectStatement,
+    entity: &Entity,
+    listing: &Listing,
+    order: Vec<(&'static str, Order)>,
+    known_total: Option<u64>,
+    decode: impl Fn(&QueryResult) -> Result<T, DbErr>,
+) -> Result<Page<T>> {
     if let Some(q) = &listing.q {
-        select = select.filter(condition(ctx, entity, q).await?);
+        select.cond_where(condition(ctx, entity, q).await?);
     }
     let unordered = select.clone();
     for (column, direction) in order {
-        select = select.order_by(Expr::col((Alias::new(entity.table), Alias::new(column))), direction);
+        select.order_by((Alias::new(entity.table), Alias::new(column)), direction);
     }
     let db = ctx.db().read();
-    let rows = db.query_all(&select.offset(listing.offset).limit(listing.limit).into_query()).await?;
+    let rows = db.query_all(select.offset(listing.offset).limit(listing.limit)).await?;
     let content = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
     let read = content.len() as u64;
     let total = match known_total.filter(|_| listing.q.is_none()) {
         Some(total) => total,
         // A page that is not full is the last one.
         None if read < listing.limit && (read > 0 || listing.offset == 0) => listing.offset + read,
-        None => unordered.count(db).await?,
+        None => count(db, unordered).await?,
     };
     Ok(Page { content, total })
+}
+
+async fn count(db: &impl ConnectionTrait, rows: SelectStatement) -> Result<u64, DbErr> {
+    let mut count = Query::select();
+    count.expr(Func::count(Expr::col(Asterisk))).from_subquery(rows, Alias::new("found"));
+    let total: i64 = db.query_one(&count).await?.map(|row| kettle_db::column(&row, 0)).transpose()?.unwrap_or(0);
+    Ok(u64::try_from(total).unwrap_or(0))
 }
 
 impl From<ParseError> for Error {

@@ -13,10 +13,19 @@ pub fn required(field: &str, value: &str, max: usize) -> Result<()> {
 /// A value that may be absent or empty, has at most `max` characters, and holds no markup.
 pub fn optional(field: &str, value: Option<&str>, max: usize) -> Result<()> {
     let Some(value) = value else { return Ok(()) };
+    fits(field, value, max)?;
+    no_markup(field, value)
+}
+
+/// A value that has at most `max` characters, and may hold markup. NUL is refused: PostgreSQL can't hold it.
+pub fn fits(field: &str, value: &str, max: usize) -> Result<()> {
     if value.chars().count() > max {
         return Err(Error::constraint(format!("{field} size must be between 0 and {max}.")));
     }
-    no_markup(field, value)
+    if value.contains('\0') {
+        return Err(Error::constraint(format!("{field} must not contain the character NUL.")));
+    }
+    Ok(())
 }
 
 /// As the peer stores text: without the blanks and control characters around it.

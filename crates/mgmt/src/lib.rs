@@ -6,13 +6,16 @@ mod artifacts;
 mod assignments;
 mod audit;
 mod configs;
+mod distribution_set_tags;
 mod distribution_set_types;
 mod distribution_sets;
 mod metadata;
 mod openapi;
 mod software_module_types;
 mod software_modules;
+mod tags;
 mod target_groups;
+mod target_tags;
 mod target_types;
 mod targets;
 mod userinfo;
@@ -29,12 +32,14 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(artifacts::routes())
         .merge(assignments::routes())
         .merge(configs::routes())
+        .merge(distribution_set_tags::routes().into())
         .merge(distribution_set_types::routes())
         .merge(distribution_sets::routes())
         .merge(software_module_types::routes())
         .merge(software_modules::routes())
         .merge(target_groups::routes())
         .merge(target_types::routes().into())
+        .merge(target_tags::routes().into())
         .merge(targets::routes())
         .merge(userinfo::routes())
 }

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use axum::{http::StatusCode, response::Response};
 use kettle_domain::targets::groups;
-use kettle_rest::{Accept, ApiError, AppState, Base, Body, ListQuery, Paged, Params, Path, Result, User, no_content};
+use kettle_rest::{
+    Accept, ApiError, AppState, Base, Body, BodyOptional, ListQuery, Paged, Params, Path, Result, User, no_content,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::targets::Target;
@@ -79,8 +81,8 @@ async fn assign_to(User(ctx): User, Path(group): Path<String>, Body(ids): Body<V
 
 /// Takes targets out of their groups.
 #[utoipa::path(delete, path = "/rest/v1/targetgroups/assigned", request_body = Vec<String>, responses((status = 204)))]
-async fn unassign(User(ctx): User, Body(ids): Body<Vec<String>>) -> Result<Response> {
-    groups::assign(&ctx, None, ids).await?;
+async fn unassign(User(ctx): User, BodyOptional(ids): BodyOptional<Vec<String>>) -> Result<Response> {
+    groups::assign(&ctx, None, ids.unwrap_or_default()).await?;
     Ok(no_content())
 }
 
@@ -90,21 +92,21 @@ async fn unassign(User(ctx): User, Body(ids): Body<Vec<String>>) -> Result<Respo
     params(("group" = String, Query), ("q" = String, Query)), responses((status = 204))
 )]
 async fn assign_matching(User(ctx): User, params: Params) -> Result<Response> {
-    groups::assign_matching(&ctx, Some(&required(&params, "group")?), &required(&params, "q")?).await?;
+    groups::assign_matching(&ctx, Some(&required(&params, "group")?), Some(&required(&params, "q")?)).await?;
     Ok(no_content())
 }
 
 /// Puts the targets that a search finds into a group.
 #[utoipa::path(put, path = "/rest/v1/targetgroups/{group}", params(("q" = String, Query)), responses((status = 204)))]
 async fn assign_matching_to(User(ctx): User, Path(group): Path<String>, params: Params) -> Result<Response> {
-    groups::assign_matching(&ctx, Some(&group), &required(&params, "q")?).await?;
+    groups::assign_matching(&ctx, Some(&group), Some(&required(&params, "q")?)).await?;
     Ok(no_content())
 }
 
 /// Takes the targets that a search finds out of their groups.
 #[utoipa::path(delete, path = "/rest/v1/targetgroups", params(("q" = String, Query)), responses((status = 204)))]
 async fn unassign_matching(User(ctx): User, params: Params) -> Result<Response> {
-    groups::assign_matching(&ctx, None, &required(&params, "q")?).await?;
+    groups::assign_matching(&ctx, None, params.text("q").as_deref()).await?;
     Ok(no_content())
 }
 

@@ -1,7 +1,10 @@
 //! `/rest/v1/targets`: targets with their attributes and metadata. This file is the example for all others.
 
 use axum::{response::Response, routing::post};
-use kettle_domain::targets::{self, Create, Shown, Update, UpdateStatus, entity::metadata};
+use kettle_domain::{
+    target_tags,
+    targets::{self, Create, Shown, Update, UpdateStatus, entity::metadata},
+};
 use kettle_rest::{
     Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content, one_of, segment,
 };
@@ -153,10 +156,10 @@ async fn delete_metadata(User(ctx): User, Path((id, key)): Path<(String, String)
 }
 
 /// A target's tags.
-#[utoipa::path(get, path = "/rest/v1/targets/{targetId}/tags", responses((status = 200, body = Vec<Tag>)))]
+#[utoipa::path(get, path = "/rest/v1/targets/{targetId}/tags", responses((status = 200, body = Vec<crate::tags::Tag>)))]
 async fn tags(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<String>) -> Result<Response> {
-    let tags = targets::tags::of_target(&ctx, &id).await?;
-    Ok(media.ok(&tags.into_iter().map(|tag| Tag::new(tag, &base)).collect::<Vec<_>>()))
+    let found = target_tags::of_target(&ctx, &id).await?;
+    Ok(media.ok(&found.into_iter().map(|tag| crate::target_tags::compact(tag, &base)).collect::<Vec<_>>()))
 }
 
 async fn assign_type(User(ctx): User, Path(id): Path<String>, Body(target_type): Body<IdBody>) -> Result<Response> {
@@ -335,33 +338,6 @@ fn ip_address(address: &str) -> Option<String> {
 impl From<metadata::Model> for Metadata {
     fn from(row: metadata::Model) -> Metadata {
         Metadata { key: row.meta_key, value: row.meta_value }
-    }
-}
-
-#[derive(Clone, Debug, Serialize, ToSchema)]
-struct Tag {
-    #[serde(flatten)]
-    audit: Audit,
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<String>,
-    id: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    colour: Option<String>,
-    #[serde(rename = "_links")]
-    links: Links,
-}
-
-impl Tag {
-    fn new(tag: targets::tags::Model, base: &Base) -> Tag {
-        Tag {
-            audit: audit_of!(tag),
-            links: Links::this(base.href(&format!("/rest/v1/targettags/{}", tag.id))),
-            name: tag.name,
-            description: tag.description,
-            id: tag.id,
-            colour: tag.colour,
-        }
     }
 }
 

@@ -66,6 +66,13 @@ impl Params {
         })
     }
 
+    /// One of the `known` names, as they are written here.
+    pub fn choice<T: Copy>(&self, name: &str, known: &[(&str, T)]) -> Result<Option<T>, ApiError> {
+        let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+        let find = |v: &str| known.iter().find(|(name, _)| *name == v).map(|(_, value)| *value);
+        self.parsed(name, &format!("one of {}", names.join(", ")), find)
+    }
+
     fn parsed<T>(&self, name: &str, what: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
         let Some(value) = self.values(name).next().map(str::trim).filter(|v| !v.is_empty()) else { return Ok(None) };
         let parsed =
@@ -179,6 +186,8 @@ mod tests {
         assert_eq!(params.flag("d").unwrap(), None);
         assert_eq!(params.id("e").unwrap(), None);
         assert_eq!(params.id("id").unwrap(), Some(7));
+        assert_eq!(params.choice("a", &[("yes", 1), ("true", 2)]).unwrap(), Some(2));
+        assert!(params.choice("b", &[("false", 1)]).is_err(), "another case is another name");
         assert_eq!(params.text("d").as_deref(), Some(""));
         assert_eq!(params.text("none"), None);
     }

@@ -2,10 +2,12 @@
 
 mod actions;
 mod distributionsets;
+mod distributionsettags;
 mod distributionsettypes;
 mod methods;
 mod softwaremodules;
 mod system_configs;
 mod targetgroups;
 mod targets;
+mod targettags;
 mod targettypes;

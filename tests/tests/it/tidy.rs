@@ -32,10 +32,9 @@ const HOMES: [(&str, &[&str]); 3] = [
 ];
 
 /// SQL belongs into files named `store.rs`, and into `cluster` and `db`. These have some and should lose it.
-const SQL_ELSEWHERE: [&str; 5] = [
+const SQL_ELSEWHERE: [&str; 4] = [
     "crates/domain/src/actions/deployment.rs",
     "crates/domain/src/actions/mod.rs",
-    "crates/domain/src/targets/tags.rs",
     "crates/domain/src/targets/view.rs",
     "crates/domain/src/totals.rs",
 ];

@@ -23,7 +23,9 @@ async fn a_reader_of_targets_reads_targets_and_nothing_else() {
         assert_eq!(server.get_as(&viewer, "/rest/v1/targets/d1").await.expect(200).json(), expected);
         let list = server.get_as(&viewer, "/rest/v1/targets").await.expect(200).json();
         assert_eq!(list["content"][0].get("securityToken"), None);
-        for path in ["targets/d1/actions", "targets/d1/metadata", "actions", "targetgroups"] {
+        for path in
+            ["targets/d1/actions", "targets/d1/metadata", "targets/d1/tags", "actions", "targetgroups", "targettags"]
+        {
             server.get_as(&viewer, &format!("/rest/v1/{path}")).await.expect(200);
         }
 
@@ -36,6 +38,18 @@ async fn a_reader_of_targets_reads_targets_and_nothing_else() {
             (Method::POST, "targets/d1/metadata".into(), Some(json!([{"key": "k", "value": "v"}]))),
             (Method::POST, "targets/d1/assignedDS".into(), Some(json!({"id": set.id}))),
             (Method::PUT, "targetgroups/assigned?group=g".into(), Some(json!(["d1"]))),
+            (Method::POST, "targettags".into(), Some(json!([{"name": "t"}]))),
+            (Method::PUT, "targettags/4711".into(), Some(json!({"name": "t"}))),
+            (Method::POST, "targettags/4711/assigned".into(), Some(json!(["d1"]))),
+            (Method::DELETE, "targettags/4711/assigned/d1".into(), None),
+            (Method::GET, "distributionsettags".into(), None),
+            (Method::GET, "distributionsettags/4711".into(), None),
+            (Method::GET, "distributionsettags/4711/assigned".into(), None),
+            (Method::POST, "distributionsettags".into(), Some(json!([{"name": "t"}]))),
+            (Method::PUT, "distributionsettags/4711".into(), Some(json!({"name": "t"}))),
+            (Method::DELETE, "distributionsettags/4711".into(), None),
+            (Method::POST, "distributionsettags/4711/assigned/1".into(), None),
+            (Method::DELETE, "distributionsettags/4711/assigned".into(), Some(json!([1]))),
             (Method::DELETE, format!("targets/d1/actions/{action}"), None),
             (Method::PUT, format!("targets/d1/actions/{action}"), Some(json!({"forceType": "forced"}))),
             (Method::GET, "softwaremodules".into(), None),
@@ -97,6 +111,26 @@ async fn roles_imply_their_permissions() {
         server.get_as(&config, key).await.expect_error(403, FORBIDDEN);
         let change = server.json_as(&config, Method::PUT, key, Some(json!({"value": "mine"}))).await;
         change.expect_error(403, FORBIDDEN);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn some_changes_of_tags_need_the_permission_to_read_too() {
+    let users = [("updater", "permissions=UPDATE_DISTRIBUTION_SET"), ("deleter", "permissions=DELETE_TARGET")];
+    for_each_engine(&users, async |server| {
+        let set = server.set("fw", &[]).await;
+        let body = json!([{"name": "t"}]);
+        let set_tag = server.post("/rest/v1/distributionsettags", body.clone()).await.expect(201).id();
+        let target_tag = server.post("/rest/v1/targettags", body).await.expect(201).id();
+        let (updater, deleter) = (basic("updater", "x"), basic("deleter", "x"));
+        let path = format!("/rest/v1/distributionsettags/{set_tag}");
+        let assigned = format!("{path}/assigned/{}", set.id);
+        server.json_as(&updater, Method::POST, &assigned, None).await.expect_error(403, FORBIDDEN);
+        let renamed = server.json_as(&updater, Method::PUT, &path, Some(json!({"name": "u"}))).await;
+        assert_eq!(renamed.expect(200).json()["name"], "u");
+        let path = format!("/rest/v1/targettags/{target_tag}");
+        server.json_as(&deleter, Method::DELETE, &path, None).await.expect_error(403, FORBIDDEN);
     })
     .await;
 }
@@ -187,7 +221,20 @@ async fn another_tenants_things_look_as_if_they_were_not_there() {
         let (module, set_id) = (set.module.to_string(), set.id.to_string());
         let (action_id, artifact_id, kind_id) = (action.to_string(), artifact.to_string(), kind.to_string());
         let rename = json!({"name": "taken", "description": "taken"});
+        let body = json!([{"name": "t"}]);
+        let target_tag = server.post("/rest/v1/targettags", body.clone()).await.expect(201).id().to_string();
+        let set_tag = server.post("/rest/v1/distributionsettags", body).await.expect(201).id().to_string();
         let by_number = [
+            (Method::GET, "targettags/{}", &target_tag, None),
+            (Method::PUT, "targettags/{}", &target_tag, Some(rename.clone())),
+            (Method::DELETE, "targettags/{}", &target_tag, None),
+            (Method::GET, "targettags/{}/assigned", &target_tag, None),
+            (Method::POST, "targettags/{}/assigned", &target_tag, Some(json!(["own"]))),
+            (Method::DELETE, "targettags/{}/assigned/own", &target_tag, None),
+            (Method::GET, "distributionsettags/{}", &set_tag, None),
+            (Method::PUT, "distributionsettags/{}", &set_tag, Some(rename.clone())),
+            (Method::DELETE, "distributionsettags/{}", &set_tag, None),
+            (Method::GET, "distributionsettags/{}/assigned", &set_tag, None),
             (Method::GET, "softwaremodules/{}", &module, None),
             (Method::PUT, "softwaremodules/{}", &module, Some(rename.clone())),
             (Method::DELETE, "softwaremodules/{}", &module, None),
@@ -219,6 +266,15 @@ async fn another_tenants_things_look_as_if_they_were_not_there() {
         for (method, template, body) in by_name {
             same_as_unknown(&server, &other, method, template, "d1", "nobody", body).await;
         }
+        let body = json!([{"name": "t"}]);
+        let tag =
+            server.json_as(&other, Method::POST, "/rest/v1/targettags", Some(body.clone())).await.expect(201).id();
+        let template = format!("targettags/{tag}/assigned/{{}}");
+        same_as_unknown(&server, &other, Method::POST, &template, "d1", "nobody", None).await;
+        let tag =
+            server.json_as(&other, Method::POST, "/rest/v1/distributionsettags", Some(body)).await.expect(201).id();
+        let template = format!("distributionsettags/{tag}/assigned/{{}}");
+        same_as_unknown(&server, &other, Method::POST, &template, &set_id, "987654", None).await;
         let template = format!("softwaremodules/{module}/artifacts/{{}}/download");
         same_as_unknown(&server, &other, Method::GET, &template, &artifact_id, &artifact_id, None).await;
         let assign = |id: Value| {
@@ -230,7 +286,14 @@ async fn another_tenants_things_look_as_if_they_were_not_there() {
             (nobodys.status, nobodys.json()["errorCode"].clone())
         );
 
-        for (list, total) in [("targets", 1), ("softwaremodules", 0), ("distributionsets", 0), ("actions", 0)] {
+        for (list, total) in [
+            ("targets", 1),
+            ("targettags", 1),
+            ("distributionsettags", 1),
+            ("softwaremodules", 0),
+            ("distributionsets", 0),
+            ("actions", 0),
+        ] {
             let found = server.get_as(&other, &format!("/rest/v1/{list}")).await.expect(200).json();
             assert_eq!(found["total"], total, "{list}: {found}");
         }

@@ -133,7 +133,7 @@ pub async fn targets_of_set(ctx: &Ctx, set: i64, installed: bool, listing: &List
     found.ok_or_else(|| Error::not_found("DistributionSet", set))?;
     use targets::entity::Column;
     let column = if installed { Column::InstalledDistributionSet } else { Column::AssignedDistributionSet };
-    targets::list_of_set(ctx, sea_orm::Condition::all().add(column.eq(set)), listing).await
+    targets::list_of(ctx, sea_orm::Condition::all().add(column.eq(set)), listing).await
 }
 
 async fn show_one(ctx: &Ctx, action: Model) -> Result<Shown> {

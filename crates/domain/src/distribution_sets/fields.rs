@@ -29,3 +29,17 @@ pub const ENTITY: Entity = Entity {
         Field::map("metadata", "sp_ds_metadata", "ds", "meta_key", "meta_value"),
     ],
 };
+
+/// What a list of a tag's sets can be sorted by: the names of a tag's fields that sets have too.
+pub const AS_OF_TAG: Entity = Entity {
+    table: "sp_distribution_set",
+    fields: &[
+        Field::column("id", Kind::Long, "id"),
+        Field::column("name", Kind::Text, "name"),
+        Field::column("description", Kind::Text, "description"),
+        Field::column("createdat", Kind::Long, "created_at"),
+        Field::column("createdby", Kind::Text, "created_by"),
+        Field::column("lastmodifiedat", Kind::Long, "last_modified_at"),
+        Field::column("lastmodifiedby", Kind::Text, "last_modified_by"),
+    ],
+};

@@ -6,9 +6,9 @@ use sea_orm::{ActiveModelTrait, ConnectionTrait, Set};
 use super::{Full, Model, load_one, not_found, store, touched};
 use crate::{
     ctx::Ctx,
-    distribution_set_types,
+    distribution_set_tags, distribution_set_types,
     error::{Error, Kind, Result},
-    tenants,
+    tags, tenants,
 };
 
 /// The set, if it can be deployed: there and not deleted, valid, complete. It stays so until the transaction ends.
@@ -44,8 +44,9 @@ pub async fn lock_implicitly(ctx: &Ctx, tx: &Tx, full: &Full) -> Result<()> {
     if !settings.is_some_and(|s| s.implicit_lock) {
         return Ok(());
     }
-    let tags = store::tag_names(&**tx, ctx.engine(), ctx.tenant_id(), full.set.id).await?;
-    if tags.iter().any(|tag| ctx.settings().skip_implicit_lock_for_tags.contains(tag)) {
+    let kind = distribution_set_tags::KIND;
+    let tags = tags::store::of(&**tx, ctx.engine(), ctx.tenant_id(), kind, full.set.id).await?;
+    if tags.iter().any(|tag| ctx.settings().skip_implicit_lock_for_tags.contains(&tag.name)) {
         return Ok(());
     }
     // `deployable` holds the row for writing, so it is still as `full` has it.

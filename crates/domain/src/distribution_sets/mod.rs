@@ -16,7 +16,10 @@ pub use lock::{deployable, lock_implicitly};
 
 use std::collections::{HashMap, HashSet};
 
-use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, Order, QueryFilter, Set};
+use sea_orm::{
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DbErr, FromQueryResult, Order,
+    QueryFilter, QueryResult, Set,
+};
 
 use crate::{
     access::Permission,
@@ -94,6 +97,19 @@ pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Full>> {
     let last = listing.offset + listing.limit > page.total && !content.is_empty();
     let total = if last { listing.offset + content.len() as u64 } else { page.total };
     Ok(Page { content, total })
+}
+
+/// Sets that have a tag, as `which` says.
+pub(crate) async fn list_of(ctx: &Ctx, mut which: Condition, listing: &Listing) -> Result<Page<Full>> {
+    // hawkBit: this list is sorted by the fields of tags, and hides deleted sets only while it is searched.
+    let order = search::order(&fields::AS_OF_TAG, listing.sort.as_deref(), DEFAULT_SORT)?;
+    if listing.q.is_some() {
+        which = which.add(Column::Deleted.eq(false));
+    }
+    let select = store::of_tenant(ctx.tenant_id()).filter(which);
+    let decode = |row: &QueryResult| Model::from_query_result(row, "");
+    let page = search::ordered_page(ctx, select, &fields::ENTITY, listing, order, None, decode).await?;
+    Ok(Page { content: load(ctx.db().read(), ctx.tenant_id(), page.content).await?, total: page.total })
 }
 
 fn wanted_completeness(comparison: &kettle_ql::Comparison) -> Result<bool> {

@@ -24,6 +24,19 @@ pub async fn lock(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Op
     of_tenant(tenant).filter(Column::Id.eq(id)).lock_exclusive().one(db).await
 }
 
+/// Those of the sets that there are, deleted ones too, each once, locked in the order of their ids.
+pub async fn lock_many(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Result<Vec<i64>, DbErr> {
+    let mut sorted = ids.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut found = Vec::with_capacity(sorted.len());
+    for chunk in sorted.chunks(999) {
+        let select = of_tenant(tenant).filter(Column::Id.is_in(chunk.iter().copied())).order_by_asc(Column::Id);
+        found.extend(select.lock_exclusive().all(db).await?.into_iter().map(|set| set.id));
+    }
+    Ok(found)
+}
+
 /// As [`get`], and keeps the row from being changed until the transaction ends; others may hold it so as well.
 pub async fn hold(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
     of_tenant(tenant).filter(Column::Id.eq(id)).lock_shared().one(db).await
@@ -90,19 +103,6 @@ pub async fn lock_modules(
         .exec(db)
         .await?;
     Ok(())
-}
-
-/// The names of the set's tags.
-pub async fn tag_names(
-    db: &impl ConnectionTrait,
-    engine: Engine,
-    tenant: &str,
-    set: i64,
-) -> Result<Vec<String>, DbErr> {
-    let sql = "SELECT t.name FROM sp_distribution_set_tag t JOIN sp_ds_tag d ON d.tag = t.id \
-               WHERE t.tenant = $1 AND d.ds = $2";
-    let rows = db.query_all_raw(engine.statement(sql, [tenant.into(), set.into()])).await?;
-    rows.iter().map(|row| row.try_get("", "name")).collect()
 }
 
 /// Whether a target has the set, a rollout was made for it, or an action tells of it: it must stay readable then.

@@ -43,8 +43,9 @@ pub const ENTITY: Entity = Entity {
     ],
 };
 
-/// What a list of a distribution set's targets can be sorted by: the names of a set's fields that targets have too.
-pub const AS_OF_SET: Entity = Entity {
+/// What a list of the targets of a distribution set or of a tag can be sorted by: the names of the fields of those that
+/// targets have too.
+pub const AS_OF_ANOTHER: Entity = Entity {
     table: "sp_target",
     fields: &[
         Field::column("id", Kind::Long, "id"),

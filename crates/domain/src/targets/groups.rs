@@ -6,7 +6,7 @@ use super::{MAX_GROUP, Shown, entity::Column, fields, store};
 use crate::{
     access::Permission,
     ctx::Ctx,
-    error::Result,
+    error::{Error, Result},
     listing::{Listing, Page},
     search, text,
 };
@@ -20,6 +20,9 @@ pub async fn list(ctx: &Ctx) -> Result<Vec<String>> {
 /// The targets in a group, and with `subgroups` those in groups below it.
 pub async fn targets(ctx: &Ctx, group: &str, subgroups: bool, listing: &Listing) -> Result<Page<Shown>> {
     ctx.require(Permission::ReadTarget)?;
+    if group.is_empty() {
+        return Err(Error::constraint("group must not be empty."));
+    }
     // hawkBit: these lists can't be searched; `q` is ignored.
     let listing = Listing { q: None, ..listing.clone() };
     super::list_where(ctx, store::in_group(group, subgroups), &listing).await
@@ -28,7 +31,10 @@ pub async fn targets(ctx: &Ctx, group: &str, subgroups: bool, listing: &Listing)
 /// Puts targets into a group, or takes them out of theirs with `None`. Those that do not exist are left out silently.
 pub async fn assign(ctx: &Ctx, group: Option<&str>, controller_ids: Vec<String>) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;
-    text::optional("group", group, MAX_GROUP)?;
+    if controller_ids.is_empty() {
+        return Err(Error::constraint("controllerIds must not be empty."));
+    }
+    check(group)?;
     let mut tx = ctx.begin().await?;
     let found = store::lock_many(&*tx, ctx.tenant_id(), &controller_ids).await?;
     for chunk in found.chunks(999) {
@@ -40,12 +46,18 @@ pub async fn assign(ctx: &Ctx, group: Option<&str>, controller_ids: Vec<String>)
 }
 
 /// Puts every target that a search finds into a group, or out of theirs with `None`.
-pub async fn assign_matching(ctx: &Ctx, group: Option<&str>, q: &str) -> Result<()> {
+pub async fn assign_matching(ctx: &Ctx, group: Option<&str>, q: Option<&str>) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;
-    text::optional("group", group, MAX_GROUP)?;
+    let q = q.ok_or_else(|| Error::constraint("q must not be null."))?;
+    check(group)?;
     let which = search::condition(ctx, &fields::ENTITY, q).await?;
     let mut tx = ctx.begin().await?;
     let ids = store::set_group(&tx, ctx.tenant_id(), which, group).await?;
     super::changed(ctx, &mut tx, ids);
     Ok(tx.commit().await?)
+}
+
+/// hawkBit: markup in a group's name is refused where a target is created, and taken here.
+fn check(group: Option<&str>) -> Result<()> {
+    group.map_or(Ok(()), |group| text::fits("group", group, MAX_GROUP))
 }

@@ -12,7 +12,6 @@ mod last_seen;
 pub mod metadata;
 mod poll_status;
 pub(crate) mod store;
-pub mod tags;
 pub mod target_type;
 mod view;
 
@@ -97,10 +96,10 @@ async fn list_where(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Pa
     page(ctx, which, listing, order, None).await
 }
 
-/// The targets that belong to a distribution set in the way that `which` says.
-pub(crate) async fn list_of_set(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Page<Shown>> {
-    // hawkBit: these lists are searched by the fields of targets, and sorted by those of sets.
-    let order = search::order(&fields::AS_OF_SET, listing.sort.as_deref(), ("id", Order::Asc))?;
+/// The targets that have a distribution set or a tag, as `which` says.
+pub(crate) async fn list_of(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Page<Shown>> {
+    // hawkBit: these lists are searched by the fields of targets, and sorted by those of sets or tags.
+    let order = search::order(&fields::AS_OF_ANOTHER, listing.sort.as_deref(), ("id", Order::Asc))?;
     page(ctx, which, listing, order, None).await
 }
 

@@ -7,7 +7,7 @@ use kettle_db::{Engine, column};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QueryResult,
     QuerySelect, Select,
-    sea_query::{Expr, Func},
+    sea_query::{BinOper, Expr, Func},
 };
 use serde::Serialize;
 
@@ -146,10 +146,10 @@ pub fn in_group(group: &str, subgroups: bool) -> Condition {
     if !subgroups {
         return condition;
     }
-    let pattern: String =
-        group.chars().flat_map(|c| if matches!(c, '%' | '_' | '~') { vec!['~', c] } else { vec![c] }).collect();
-    let below = sea_orm::sea_query::LikeExpr::new(format!("{}/%", pattern.to_uppercase())).escape('~');
-    condition.add(Expr::from(column()).like(below))
+    // hawkBit: `%` and `_` in the name are wildcards here, and `\` takes that from them.
+    let below = Expr::from(Func::upper(Expr::val(format!("{group}/%"))));
+    let below = below.binary(BinOper::Escape, Expr::Constant('\\'.into()));
+    condition.add(Expr::from(column()).binary(BinOper::Like, below))
 }
 
 /// Puts the targets that `which` selects into `group`; returns their controllerIds.
