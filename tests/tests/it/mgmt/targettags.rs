@@ -297,8 +297,8 @@ async fn the_same_tag_can_be_assigned_twice_at_the_same_time() {
             on.expect_empty(204);
             off.expect_empty(204);
         }
-        let deleted = server.delete(&format!("{TAGS}/{id}"));
-        let (assigned, deleted) = tokio::join!(server.post(&path, json!(ids)), deleted);
+        let tag = format!("{TAGS}/{id}");
+        let (assigned, deleted) = tokio::join!(server.post(&path, json!(ids)), server.delete(&tag));
         deleted.expect_empty(204);
         assert!([204, 404].contains(&assigned.status), "{assigned:?}");
     })
