@@ -63,7 +63,7 @@ async fn subgroups_lie_below_a_slash_and_wildcards_of_the_database_work_in_their
         for (query, found) in [
             ("group=a_b", vec!["d0"]),
             ("group=a_b&subgroups=false", vec!["d0"]),
-            ("group=A_b&subgroups=true", vec!["d0", "d1", "d2", "d3"]),
+            ("group=A_b&subgroups=true", vec!["d0", "d1", "d2", "d3", "d6"]),
             ("group=aXb&subgroups=true", vec!["d3", "d4"]),
             ("group=%25&subgroups=true", vec!["d1", "d2", "d3", "d6", "d8"]),
             ("group=a%5C_b&subgroups=true", vec!["d1", "d2"]),
