@@ -1,7 +1,7 @@
 //! The address that links start with. It goes into bodies, so nothing that a client sends gets there unchecked.
 
 use axum::extract::FromRequestParts;
-use http::{HeaderMap, StatusCode, Uri, header::HOST, request::Parts};
+use http::{Extensions, HeaderMap, StatusCode, Uri, header::HOST, request::Parts};
 
 use crate::{
     ApiError, AppState, HttpSettings,
@@ -36,42 +36,75 @@ impl FromRequestParts<AppState> for Base {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Base, ApiError> {
-        let http: &HttpSettings = &state.http;
-        if let Some(url) = &http.public_url {
+        if let Some(url) = &state.http.public_url {
             return Ok(Base(url.clone()));
         }
-        let trusted = !http.trusted_proxies.is_empty() && within(&http.trusted_proxies, peer(&parts.extensions));
-        base(&parts.uri, &parts.headers, trusted).ok_or_else(|| ApiError::plain(StatusCode::BAD_REQUEST))
+        let asked = Asked::new(&parts.uri, &parts.headers, &parts.extensions, &state.http);
+        asked.map(|asked| asked.base()).ok_or_else(|| ApiError::plain(StatusCode::BAD_REQUEST))
     }
 }
 
-/// `None`: the request's own host is none.
-fn base(uri: &Uri, headers: &HeaderMap, trusted: bool) -> Option<Base> {
-    let host = match (uri.authority(), headers.get(HOST)) {
-        (Some(authority), _) => authority.as_str(),
-        (None, Some(host)) => host.to_str().ok()?,
-        (None, None) => "localhost",
-    };
-    let host = if host.is_empty() { "localhost" } else { host };
-    let forwarded = if trusted { Forwarded::read(headers) } else { Forwarded::default() };
-    if forwarded == Forwarded::default() {
-        return valid_host(host).then(|| Base(format!("http://{}", host.strip_suffix(":80").unwrap_or(host))));
+/// An extension of requests that came over TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct OverTls;
+
+/// The address that a request was sent to: as a trusted proxy says, or as it says itself.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) secure: bool,
+    /// A host name, or an address with IPv6 in brackets.
+    pub(crate) name: &'a str,
+    /// Absent if it is the scheme's own.
+    pub(crate) port: Option<&'a str>,
+    prefix: &'a str,
+}
+
+impl<'a> Asked<'a> {
+    /// `None`: the request's own host is none.
+    pub(crate) fn new(
+        uri: &'a Uri,
+        headers: &'a HeaderMap,
+        extensions: &Extensions,
+        http: &HttpSettings,
+    ) -> Option<Asked<'a>> {
+        let trusted = !http.trusted_proxies.is_empty() && within(&http.trusted_proxies, peer(extensions));
+        Asked::read(uri, headers, trusted, extensions.get::<OverTls>().is_some())
     }
-    let scheme = forwarded.scheme.unwrap_or("http");
-    let (name, port) = split_port(forwarded.host.unwrap_or(host));
-    // A proxy that tells the scheme or the host, and no port, serves on the scheme's own.
-    let port = forwarded.port.or(if forwarded.host.is_some() || forwarded.scheme.is_none() { port } else { None });
-    let default_port = if scheme == "https" { "443" } else { "80" };
-    let mut url = format!("{scheme}://{name}");
-    if !valid_host(name) {
-        return None;
+
+    fn read(uri: &'a Uri, headers: &'a HeaderMap, trusted: bool, over_tls: bool) -> Option<Asked<'a>> {
+        let host = match (uri.authority(), headers.get(HOST)) {
+            (Some(authority), _) => authority.as_str(),
+            (None, Some(host)) => host.to_str().ok()?,
+            (None, None) => "localhost",
+        };
+        let host = if host.is_empty() { "localhost" } else { host };
+        let forwarded = if trusted { Forwarded::read(headers) } else { Forwarded::default() };
+        let secure = forwarded.scheme.map_or(over_tls, |scheme| scheme == "https");
+        let host = forwarded.host.unwrap_or(host);
+        if !valid_host(host) {
+            return None;
+        }
+        let (name, port) = split_port(host);
+        // A proxy that tells the scheme or the host, and no port, serves on the scheme's own.
+        let port = forwarded.port.or(if forwarded.host.is_some() || forwarded.scheme.is_none() { port } else { None });
+        let own_port = if secure { "443" } else { "80" };
+        let port = port.filter(|port| *port != own_port);
+        Some(Asked { secure, name, port, prefix: forwarded.prefix.unwrap_or_default().trim_end_matches('/') })
     }
-    if let Some(port) = port.filter(|p| *p != default_port) {
-        url.push(':');
-        url.push_str(port);
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
     }
-    url.push_str(forwarded.prefix.unwrap_or_default().trim_end_matches('/'));
-    Some(Base(url))
+
+    fn base(&self) -> Base {
+        let mut url = format!("{}://{}", self.scheme(), self.name);
+        if let Some(port) = self.port {
+            url.push(':');
+            url.push_str(port);
+        }
+        url.push_str(self.prefix);
+        Base(url)
+    }
 }
 
 /// What a proxy says of the request it got. Values that can't be part of an address are as good as absent.
@@ -138,7 +171,7 @@ fn valid_prefix(prefix: &str) -> bool {
     prefix.starts_with('/') && !prefix.starts_with("//") && prefix.len() <= LONGEST && prefix.bytes().all(letter)
 }
 
-fn split_port(host: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_port(host: &str) -> (&str, Option<&str>) {
     match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (host, None),
@@ -151,11 +184,17 @@ mod tests {
 
     #[track_caller]
     fn check(headers: &[(&'static str, &str)], trusted: bool, expected: Option<&str>) {
+        check_over(false, headers, trusted, expected);
+    }
+
+    #[track_caller]
+    fn check_over(tls: bool, headers: &[(&'static str, &str)], trusted: bool, expected: Option<&str>) {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        let base = base(&Uri::from_static("/x"), &map, trusted);
+        let uri = Uri::from_static("/x");
+        let base = Asked::read(&uri, &map, trusted, tls).map(|asked| asked.base());
         assert_eq!(base.as_ref().map(Base::as_str), expected, "{headers:?}");
     }
 
@@ -166,8 +205,8 @@ mod tests {
         check(&[("host", "[2001:db8::1]:8080")], false, Some("http://[2001:db8::1]:8080"));
         check(&[("host", "[2001:db8::1]")], false, Some("http://[2001:db8::1]"));
         check(&[], false, Some("http://localhost"));
-        let absolute = base(&Uri::from_static("http://h2.example:81/x"), &HeaderMap::new(), false);
-        assert_eq!(absolute, Some(Base::new("http://h2.example:81")));
+        let (uri, none) = (Uri::from_static("http://h2.example:81/x"), HeaderMap::new());
+        assert_eq!(Asked::read(&uri, &none, false, false).unwrap().base(), Base::new("http://h2.example:81"));
     }
 
     #[test]
@@ -212,6 +251,15 @@ mod tests {
             "https://o.example:8443",
         );
         check(&[host, ("forwarded", "Proto=https"), ("x-forwarded-host", "ignored")], "https://inner");
+    }
+
+    #[test]
+    fn over_tls_links_are_secure() {
+        check_over(true, &[("host", "h:8443")], false, Some("https://h:8443"));
+        check_over(true, &[("host", "h:443")], false, Some("https://h"));
+        check_over(true, &[("host", "h:80")], false, Some("https://h:80"));
+        check_over(true, &[("host", "h:8443"), ("x-forwarded-proto", "http")], true, Some("http://h"));
+        check_over(true, &[("host", "h:8443"), ("x-forwarded-proto", "http")], false, Some("https://h:8443"));
     }
 
     #[test]

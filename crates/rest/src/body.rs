@@ -79,7 +79,7 @@ async fn read<T: DeserializeOwned>(request: Request, taken: &'static str, limit:
     };
     let bytes = collect(&parts.headers, body, limit).await?;
     let parsed = if cbor {
-        ciborium::from_reader(bytes.as_ref()).map_err(|e| e.to_string())
+        ciborium::from_reader(bytes.as_ref()).or_else(|e| lenient::from_cbor(&bytes).ok_or_else(|| e.to_string()))
     } else {
         // Nearly every body needs no conversion, and pays for none.
         serde_json::from_slice(&bytes).or_else(|e| lenient::from_slice(&bytes).map_err(|_| e.to_string()))
@@ -194,6 +194,18 @@ mod tests {
         ciborium::into_writer(&json!({"id": 5}), &mut bytes).unwrap();
         let value: Value = read(request(Some("application/cbor"), bytes), DEVICE, 100).await.unwrap();
         assert_eq!(value, json!({"id": 5}));
+        let text: Vec<String> =
+            read(request(Some("application/cbor"), &b"\x82\x05\xf5"[..]), DEVICE, 100).await.unwrap();
+        assert_eq!(text, ["5", "true"], "as JSON, so with texts that are no texts");
+    }
+
+    #[tokio::test]
+    async fn hostile_cbor_is_refused() {
+        let deep = [0x81; 5000];
+        for body in [&b""[..], b"\xff", b"\xbf", b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", b"\xa1\x01\x02", &deep] {
+            let read = read::<Value>(request(Some("application/cbor"), body.to_vec()), DEVICE, 10_000).await;
+            assert_eq!(read.unwrap_err().into_response().status(), 400, "{:x?}", body.get(..10));
+        }
     }
 
     #[tokio::test]

@@ -15,6 +15,11 @@ pub fn from_slice<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     T::deserialize(Lenient(serde_json::from_slice(json)?))
 }
 
+/// The same for CBOR that holds nothing but what JSON has.
+pub fn from_cbor<T: DeserializeOwned>(cbor: &[u8]) -> Option<T> {
+    T::deserialize(Lenient(ciborium::from_reader(cbor).ok()?)).ok()
+}
+
 struct Lenient(Value);
 
 impl Lenient {

@@ -31,11 +31,11 @@ use ipnet::IpNet;
 use kettle_domain::{Services, access::Users};
 
 pub use auth::{LoggedIn, User};
-pub use base::Base;
+pub use base::{Base, OverTls};
 pub use body::{Body, BodyOptional, DeviceBody, DeviceBodyOptional, discard};
 pub use device::{DeviceCredentials, device_credentials};
 pub use download::{FileMeta, attachment_as_is, file_response, matches};
-pub use edge::{RequestLog, finish};
+pub use edge::{Cors, RequestLog, finish};
 pub use error::{ApiError, Result};
 pub use hal::{Link, Links, ListedLink, Paged};
 pub use media::{Accept, DeviceAccept, Media, json, no_content};
@@ -70,4 +70,12 @@ pub struct HttpSettings {
     pub authority_header: String,
     /// Not empty: devices of other addresses have no credentials (semantics.md C1).
     pub ddi_trusted_ips: Vec<IpNet>,
+    /// Requests of both APIs that don't come over TLS are sent there.
+    pub require_ssl: bool,
+    /// Names that requests may ask for, without a port. Empty: any.
+    pub allowed_hosts: Vec<String>,
+    /// Paths that `edge::firewall` lets pass, as they are asked for.
+    pub firewall_ignored_paths: Vec<String>,
+    /// `None`: off.
+    pub cors: Option<Cors>,
 }

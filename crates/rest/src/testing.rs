@@ -15,6 +15,10 @@ pub(crate) fn http_settings() -> HttpSettings {
         controller_id_header: "X-Controller-Id".into(),
         authority_header: "X-Authority".into(),
         ddi_trusted_ips: Vec::new(),
+        require_ssl: false,
+        allowed_hosts: Vec::new(),
+        firewall_ignored_paths: Vec::new(),
+        cors: None,
     }
 }
 

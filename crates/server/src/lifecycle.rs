@@ -2,6 +2,7 @@
 //! under way finish.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{
         Arc,
@@ -11,16 +12,27 @@ use std::{
 };
 
 use axum::{Router, extract::ConnectInfo};
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
 };
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use kettle_rest::OverTls;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
+    sync::watch,
 };
+use tokio_rustls::server::TlsStream;
 use tower::Service;
+
+use crate::tls::{self, Tls};
 
 /// Whether this node wants requests; false from the moment it is told to stop.
 #[derive(Clone, Debug)]
@@ -52,16 +64,21 @@ pub struct Timeouts {
 /// Serves until SIGTERM or SIGINT, then lets requests under way finish. A second signal ends at once.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     router: Router,
     readiness: Readiness,
     timeouts: Timeouts,
 ) -> anyhow::Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let connections = GracefulShutdown::new();
+    let (stopping, stop) = watch::channel(());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => spawn(stream, peer, router.clone(), &connections, timeouts),
+                Ok((stream, peer)) => {
+                    let connection = Connection { peer, router: router.clone(), timeouts, watcher: connections.watcher() };
+                    tokio::spawn(connection.run(stream, tls.clone(), stop.clone()));
+                }
                 Err(error) => {
                     // Out of file descriptors, mostly: wait for connections to end instead of spinning.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -73,7 +90,7 @@ pub async fn serve(
         }
     }
     readiness.end();
-    drop(listener);
+    drop((listener, stopping));
     tracing::info!(connections = connections.count(), "stopping: no new connections, requests under way finish");
     tokio::select! {
         () = connections.shutdown() => {}
@@ -84,22 +101,80 @@ pub async fn serve(
     Ok(())
 }
 
-fn spawn(stream: TcpStream, peer: SocketAddr, router: Router, connections: &GracefulShutdown, timeouts: Timeouts) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(timeouts.header)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
+struct Connection {
+    peer: SocketAddr,
+    router: Router,
+    timeouts: Timeouts,
+    watcher: Watcher,
+}
+
+impl Connection {
+    /// A handshake takes as long as a request's head may, and ends at once with `stop`: nobody was promised anything yet.
+    async fn run(self, stream: TcpStream, tls: Option<Arc<Tls>>, mut stop: watch::Receiver<()>) {
+        let peer = self.peer;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        let ended = if let Some(tls) = tls {
+            let shaken = tokio::select! {
+                shaken = tokio::time::timeout(self.timeouts.header, tls.accept(stream)) => shaken,
+                _ = stop.changed() => return,
+            };
+            match shaken {
+                Ok(Ok(stream)) if is_http2(&stream) => self.serve_http2(stream).await,
+                Ok(Ok(stream)) => self.serve_http1(stream, true).await,
+                Ok(Err(error)) => return tracing::debug!(%peer, %error, "a TLS handshake failed"),
+                Err(_) => return tracing::debug!(%peer, "a TLS handshake took too long"),
+            }
+        } else {
+            self.serve_http1(stream, false).await
+        };
+        if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection ended early");
         }
-    });
+    }
+
+    async fn serve_http1(self, stream: impl Stream, over_tls: bool) -> hyper::Result<()> {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.timeouts.header)
+            .serve_connection(TokioIo::new(stream), service(self.router, self.peer, over_tls));
+        self.watcher.watch(connection).await
+    }
+
+    /// A client that no longer answers pings is gone.
+    async fn serve_http2(self, stream: impl Stream) -> hyper::Result<()> {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(self.timeouts.header)
+            .serve_connection(TokioIo::new(stream), service(self.router, self.peer, true));
+        self.watcher.watch(connection).await
+    }
+}
+
+/// What connections run on.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2)
+}
+
+fn service(
+    router: Router,
+    peer: SocketAddr,
+    over_tls: bool,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = axum::response::Response,
+    Error = Infallible,
+    Future: Send + 'static,
+> {
+    service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        if over_tls {
+            request.extensions_mut().insert(OverTls);
+        }
+        router.clone().call(request)
+    })
 }

@@ -5,6 +5,7 @@ mod lifecycle;
 mod log;
 mod openapi;
 mod serve;
+mod tls;
 mod ui;
 mod wiring;
 

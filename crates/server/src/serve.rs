@@ -13,7 +13,9 @@ use tokio::net::TcpListener;
 use crate::{
     config::{Config, Loaded},
     lifecycle::{self, Readiness, Timeouts},
-    log, openapi, ui, wiring,
+    log, openapi,
+    tls::Tls,
+    ui, wiring,
 };
 
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,6 +29,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     refuse_open_default_user(&config)?;
 
     let users = wiring::users(&config)?;
+    let tls = config.server.ssl.clone().map(Tls::load).transpose()?.map(Arc::new);
     let db = connect(&config).await?;
     let done = migrate::run(&db).await?;
     for migration in &done.applied {
@@ -43,6 +46,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
     let jobs = Jobs::start(&db, &events, &clock, vec![fold]);
     let flushing = tokio::spawn(flush_last_seen(services.clone()));
+    let renewing = tls.clone().map(|tls| tokio::spawn(tls.renew()));
 
     let listener = TcpListener::bind(config.server.listen())
         .await
@@ -51,6 +55,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let router = router(&config, &services, users, readiness.clone())?;
     tracing::info!(
         address = %listener.local_addr()?,
+        tls = tls.is_some(),
         database = ?db.engine(),
         data = %config.data.display(),
         node = events.node(),
@@ -58,10 +63,13 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         env!("CARGO_PKG_VERSION")
     );
     let timeouts = Timeouts { header: config.server.header_timeout, grace: config.server.shutdown_grace };
-    lifecycle::serve(listener, router, readiness, timeouts).await?;
+    lifecycle::serve(listener, tls, router, readiness, timeouts).await?;
 
     jobs.stop().await;
     flushing.abort();
+    if let Some(renewing) = renewing {
+        renewing.abort();
+    }
     if let Err(error) = targets::flush_last_seen(&services).await {
         tracing::warn!(%error, "the last polls' times could not be written");
     }
@@ -145,6 +153,10 @@ fn router(
         controller_id_header: config.ddi.controller_id_header.clone(),
         authority_header: config.ddi.authority_header.clone(),
         ddi_trusted_ips: config.ddi.trusted_ips.clone(),
+        require_ssl: config.security.require_ssl,
+        allowed_hosts: config.security.allowed_host_names.clone(),
+        firewall_ignored_paths: config.security.http_firewall_ignored_paths.clone(),
+        cors: wiring::cors(&config.security.cors),
     };
     let state = AppState { services: services.clone(), users: Arc::new(users), http: Arc::new(http) };
     let health = Router::new()

@@ -6,7 +6,7 @@ use kettle_domain::{
     settings::{Quotas, Settings, TenantDefaults},
 };
 
-use crate::config::Config;
+use crate::config::{Config, Cors};
 
 /// The tenant of a user whose configuration names none is no tenant: such a user can log in nowhere. The stock
 /// user has `DEFAULT`.
@@ -18,6 +18,16 @@ pub fn users(config: &Config) -> anyhow::Result<Users> {
         tenant: user.tenant.clone(),
     });
     Users::new(users).map_err(anyhow::Error::msg).context("hawkbit.security.user")
+}
+
+pub fn cors(cors: &Cors) -> Option<kettle_rest::Cors> {
+    cors.enabled.then(|| kettle_rest::Cors {
+        origins: cors.allowed_origins.clone(),
+        methods: cors.allowed_methods.clone(),
+        headers: cors.allowed_headers.clone(),
+        exposed: cors.exposed_headers.clone(),
+        devices: !cors.disable_for_ddi_api,
+    })
 }
 
 pub fn settings(config: &Config) -> Settings {

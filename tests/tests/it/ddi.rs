@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod cancel_action;
+mod cbor;
 mod config_data;
 mod controller;
 mod deployment_base;

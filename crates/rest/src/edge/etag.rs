@@ -6,16 +6,25 @@ use axum::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, ETAG},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG},
 };
 use kettle_domain::Error;
 use md5::{Digest, Md5};
 
+use super::api::{artifacts, device};
 use crate::ApiError;
 
-/// Adds the ETag to a 200 answer, or makes it a 304 without a body if the client has it already.
-pub(super) async fn apply(response: Response, if_none_match: Option<&HeaderValue>) -> Response {
-    if !eligible(&response) {
+/// Whether answers to GET have an ETag here: all but downloads.
+pub(super) fn covers(path: &str) -> bool {
+    // hawkBit: the list of a device's artifacts counts as a download too.
+    let to_device = || device(path).is_some_and(|(_, _, below)| artifacts(below).is_some());
+    !path.contains("/artifacts") || !(path.ends_with("/download") || to_device())
+}
+
+/// Adds the ETag to the answer to a GET that went well. A 200 becomes a 304 without a body if the client has it already.
+pub(super) async fn apply(response: Response, if_none_match: &[HeaderValue]) -> Response {
+    let whole = response.body().size_hint().exact().is_some();
+    if !response.status().is_success() || response.headers().contains_key(ETAG) || !whole {
         return response;
     }
     let (mut parts, body) = response.into_parts();
@@ -24,7 +33,7 @@ pub(super) async fn apply(response: Response, if_none_match: Option<&HeaderValue
         Err(error) => return ApiError::from(Error::internal(error)).into_response(),
     };
     let etag = format!("\"0{}\"", hex::encode(Md5::digest(&bytes)));
-    let known = if_none_match.is_some_and(|asked| matches(asked, &etag));
+    let known = parts.status == StatusCode::OK && if_none_match.iter().any(|asked| names(asked, &etag));
     if let Ok(value) = HeaderValue::try_from(etag) {
         parts.headers.insert(ETAG, value);
     }
@@ -38,23 +47,10 @@ pub(super) async fn apply(response: Response, if_none_match: Option<&HeaderValue
     Response::from_parts(parts, Body::from(bytes))
 }
 
-/// A whole body of text, and no download.
-fn eligible(response: &Response) -> bool {
-    let headers = response.headers();
-    let text = headers.get(CONTENT_TYPE).is_some_and(|t| {
-        let t = t.as_bytes();
-        [&b"application/json"[..], b"application/hal+json", b"application/cbor", b"text/"]
-            .iter()
-            .any(|p| t.starts_with(p))
-    });
-    let download = headers.get(CONTENT_DISPOSITION).is_some_and(|d| d.as_bytes().starts_with(b"attachment"));
-    text && !download && !headers.contains_key(ETAG) && response.body().size_hint().exact().is_some()
-}
-
-/// `If-None-Match`: a list, weak or not, or `*`.
-fn matches(asked: &HeaderValue, etag: &str) -> bool {
+/// `If-None-Match`: a list, weak or not. hawkBit: `*` matches nothing.
+fn names(asked: &HeaderValue, etag: &str) -> bool {
     let asked = asked.to_str().unwrap_or_default();
-    asked.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+    asked.split(',').map(str::trim).any(|tag| tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 #[cfg(test)]
@@ -80,10 +76,10 @@ mod tests {
             (Some(ETAG_OF_BODY), 304),
             (Some(weak.as_str()), 304),
             (Some(list.as_str()), 304),
-            (Some("*"), 304),
+            (Some("*"), 200),
         ] {
-            let asked_value = asked.map(|a| a.parse().unwrap());
-            let response = apply(answer(), asked_value.as_ref()).await;
+            let headers: Vec<HeaderValue> = asked.iter().map(|a| a.parse().unwrap()).collect();
+            let response = apply(answer(), &headers).await;
             assert_eq!(response.status(), status, "{asked:?}");
             assert_eq!(response.headers()[ETAG], ETAG_OF_BODY);
             assert_eq!(body_of(response).await, if status == 200 { "{}" } else { "" }, "{asked:?}");
@@ -91,16 +87,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn downloads_have_no_such_etag() {
-        let mut sum = answer();
-        sum.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        sum.headers_mut().insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment;filename=f.MD5SUM"));
-        let mut file = answer();
-        file.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-        for response in [sum, file] {
-            let response = apply(response, Some(&HeaderValue::from_static("*"))).await;
-            assert_eq!(response.status(), 200);
-            assert!(!response.headers().contains_key(ETAG));
+    async fn several_headers_are_one_list() {
+        let headers = ["\"other\"", ETAG_OF_BODY].map(HeaderValue::from_static);
+        assert_eq!(apply(answer(), &headers).await.status(), 304);
+    }
+
+    #[tokio::test]
+    async fn only_what_went_well_has_an_etag() {
+        let of_nothing = "\"0d41d8cd98f00b204e9800998ecf8427e\"";
+        let headers = [HeaderValue::from_static(of_nothing), HeaderValue::from_static(ETAG_OF_BODY)];
+        let nothing = apply(crate::no_content(), &headers).await;
+        assert_eq!((nothing.status(), &nothing.headers()[ETAG]), (StatusCode::NO_CONTENT, &headers[0]));
+        let error = apply(json(StatusCode::NOT_FOUND, &serde_json::json!({})), &headers).await;
+        assert_eq!((error.status(), error.headers().get(ETAG)), (StatusCode::NOT_FOUND, None));
+    }
+
+    #[test]
+    fn downloads_have_no_such_etag() {
+        for (path, expected) in [
+            ("/rest/v1/targets", true),
+            ("/rest/v1/softwaremodules/1/artifacts", true),
+            ("/rest/v1/softwaremodules/1/artifacts/2", true),
+            ("/rest/v1/softwaremodules/1/artifacts/2/download", false),
+            ("/DEFAULT/controller/v1/d1", true),
+            ("/DEFAULT/controller/v1/d1/deploymentBase/1", true),
+            ("/DEFAULT/controller/v1/d1/softwaremodules/1/artifacts", false),
+            ("/DEFAULT/controller/v1/d1/softwaremodules/1/artifacts/a.bin", false),
+            ("/DEFAULT/controller/v1/d1/softwaremodules/1/artifacts/a.bin.MD5SUM", false),
+        ] {
+            assert_eq!(covers(path), expected, "{path}");
         }
     }
 }

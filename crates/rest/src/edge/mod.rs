@@ -1,9 +1,12 @@
-//! What holds for every request, around the routers of both APIs: ETags, download-attack headers, the bodies of plain
-//! errors, and the request log.
+//! What holds for every request, around the routers of both APIs: what is refused unseen, CORS, ETags, download-attack
+//! headers, the bodies of plain errors, and the request log.
 //!
 //! It runs on every poll, so a poll that needs nothing of it pays for a few comparisons and one hash.
 
+mod api;
+mod cors;
 mod etag;
+mod firewall;
 mod request_log;
 mod rfd;
 
@@ -18,16 +21,25 @@ use axum::{
 use futures_util::FutureExt;
 use http::{
     HeaderValue, Method, StatusCode, Uri,
-    header::{ALLOW, CONTENT_LENGTH, IF_NONE_MATCH},
+    header::{ALLOW, CONTENT_LENGTH, IF_NONE_MATCH, LOCATION},
+    request::Parts,
+    uri::PathAndQuery,
 };
-use kettle_domain::Error;
+use kettle_domain::{Error, Tenant, targets};
+use percent_encoding::percent_decode_str;
 
 use crate::{
-    ApiError, AppState, LoggedIn,
+    ApiError, AppState, HttpSettings, LoggedIn,
+    base::Asked,
+    device_credentials,
     error::{Plain, PlainError},
     media::json,
 };
 
+use api::Api;
+use cors::Verdict;
+
+pub use cors::Cors;
 pub use request_log::RequestLog;
 
 struct Edge {
@@ -45,34 +57,86 @@ pub fn finish(router: Router<AppState>, state: AppState, log: RequestLog) -> Rou
 }
 
 async fn run(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
-    let line = request_log::Line::begin(edge.log, &request, &edge.state.http);
-    let risky = rfd::risky(request.uri().path());
-    let get = request.method() == Method::GET;
-    let options = request.method() == Method::OPTIONS;
-    let if_none_match = if get { request.headers().get(IF_NONE_MATCH).cloned() } else { None };
-
-    let mut response = if holds_nul(request.uri()) {
-        ApiError::not_readable("The address holds a NUL character.").into_response()
-    } else {
-        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-            Ok(response) => response,
-            Err(panic) => ApiError::from(Error::internal(message(panic.as_ref()))).into_response(),
-        }
+    let http = &edge.state.http;
+    let line = request_log::Line::begin(edge.log, &request, http);
+    let mut verdict = None;
+    let mut response = match admit(&request, http, &mut verdict) {
+        Some(refused) => finished(refused, &edge),
+        None => serve(&edge, request, next).await,
     };
-    if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response = methods(&response);
-    } else if response.extensions().get::<Plain>().is_some() {
-        response = plain(response, edge.state.services.clock.now_ms());
-    } else if risky {
-        rfd::mark(&mut response);
-    }
-    if get && response.status() == StatusCode::OK {
-        response = etag::apply(response, if_none_match.as_ref()).await;
+    if let Some(verdict) = verdict {
+        verdict.mark(&mut response);
     }
     if let Some(line) = line {
         line.end(response.status());
     }
     response
+}
+
+/// The answer to a request that no route gets to see. `verdict`: what CORS says of it, where that is on.
+fn admit(request: &Request, http: &HttpSettings, verdict: &mut Option<Verdict>) -> Option<Response> {
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    // Most servers need it for links only.
+    let needed = http.require_ssl || http.cors.is_some() || !http.allowed_hosts.is_empty();
+    let asked = if needed { Asked::new(uri, headers, request.extensions(), http) } else { None };
+    if firewall::refuses(method, uri, asked.as_ref(), http) {
+        return Some(ApiError::plain(StatusCode::BAD_REQUEST).into_response());
+    }
+    if holds_nul(uri) {
+        return Some(ApiError::not_readable("The address holds a NUL character.").into_response());
+    }
+    if http.require_ssl && Api::of(uri.path()) != Api::Other && asked.as_ref().is_none_or(|asked| !asked.secure) {
+        return Some(to_tls(uri, asked.as_ref(), http));
+    }
+    let cors = http.cors.as_ref().filter(|cors| cors.covers(Api::of(uri.path())))?;
+    verdict.insert(cors.judge(method, headers, asked.as_ref())).answer()
+}
+
+async fn serve(edge: &Edge, request: Request, next: Next) -> Response {
+    let risky = rfd::risky(request.uri().path());
+    let etag = request.method() == Method::GET && etag::covers(request.uri().path());
+    let options = request.method() == Method::OPTIONS;
+    let preflight = cors::is_preflight(request.method(), request.headers());
+    let none: Vec<_> =
+        if etag { request.headers().get_all(IF_NONE_MATCH).iter().cloned().collect() } else { Vec::new() };
+
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => ApiError::from(Error::internal(message(panic.as_ref()))).into_response(),
+    };
+    if preflight && matches!(response.status(), StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND) {
+        return cors::refuse_preflight();
+    }
+    if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        response = methods(&response);
+    } else if response.extensions().get::<Plain>().is_some() {
+        response = finished(response, edge);
+    } else if risky {
+        rfd::mark(&mut response);
+    }
+    if etag { etag::apply(response, &none).await } else { response }
+}
+
+/// Writes what a plain error leaves open.
+fn finished(response: Response, edge: &Edge) -> Response {
+    if response.extensions().get::<Plain>().is_none() {
+        return response;
+    }
+    plain(response, edge.state.services.clock.now_ms())
+}
+
+/// Sends a client to the same address over TLS, on the port that the peer's framework takes for the other's counterpart.
+fn to_tls(uri: &Uri, asked: Option<&Asked<'_>>, http: &HttpSettings) -> Response {
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let location = match (http.public_url.as_deref().filter(|url| url.starts_with("https:")), asked) {
+        (Some(url), _) => format!("{url}{path}"),
+        (None, Some(asked)) => {
+            let port = if asked.port == Some("8080") { ":8443" } else { "" };
+            format!("https://{}{port}{path}", asked.name)
+        }
+        (None, None) => return ApiError::plain(StatusCode::BAD_REQUEST).into_response(),
+    };
+    (StatusCode::FOUND, [(LOCATION, location)]).into_response()
 }
 
 /// No name or search of the peer's holds NUL, and PostgreSQL's text can't.
@@ -88,16 +152,30 @@ async fn method_not_allowed(State(state): State<AppState>, request: Request) -> 
     refuse(StatusCode::METHOD_NOT_ALLOWED, &state, request).await
 }
 
-/// Who isn't logged in learns nothing of what the Management API has and hasn't.
+/// Who isn't logged in learns nothing of what the APIs have and haven't.
 async fn refuse(status: StatusCode, state: &AppState, request: Request) -> ApiError {
     let (mut parts, _) = request.into_parts();
-    if !parts.uri.path().starts_with("/rest/") {
-        return ApiError::plain(status);
+    match Api::of(parts.uri.path()) {
+        Api::Other => ApiError::plain(status),
+        Api::Management => match LoggedIn::from_request_parts(&mut parts, state).await {
+            Ok(_) => ApiError::plain(status),
+            Err(error) => error,
+        },
+        Api::Device | Api::Download => match is_device(&parts, state).await {
+            Ok(true) => ApiError::plain(status),
+            Ok(false) => ApiError::empty(StatusCode::UNAUTHORIZED),
+            Err(error) => error,
+        },
     }
-    match LoggedIn::from_request_parts(&mut parts, state).await {
-        Ok(_) => ApiError::plain(status),
-        Err(error) => error,
-    }
+}
+
+async fn is_device(parts: &Parts, state: &AppState) -> Result<bool, ApiError> {
+    let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
+    let Some((tenant, controller_id, _)) = api::device(parts.uri.path()) else { return Ok(false) };
+    let credentials = device_credentials(&parts.headers, &parts.extensions, &state.http);
+    let (known, controller_id) = (Tenant::new(&decoded(tenant)), decoded(controller_id));
+    let device = targets::authenticate(&state.services, known, &controller_id, &credentials.as_domain()).await?;
+    Ok(device.is_some())
 }
 
 /// Answers OPTIONS on a path that there is: what it takes, and nothing else.

@@ -11,8 +11,8 @@ use super::{
     database::{self, Database},
     keys::USERS,
     settings::{
-        Authentication, Cache, Clients, Config, Controller, Ddi, Log, LogFormat, OpenApi, Quotas, Repository,
-        RequestLog, Server, User,
+        Authentication, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi, Log, LogFormat, OpenApi, Quotas,
+        Repository, RequestLog, Security, Server, Ssl, User,
     },
     sources::{Findings, Raw, Setting, Settings},
     value::{self, Secret},
@@ -22,6 +22,7 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
     let mut read = Reader { settings, findings };
     Config {
         server: server(&mut read),
+        security: security(&mut read),
         log: Log {
             filter: read.one("kettle.log.filter", value::text),
             format: read.one("kettle.log.format", log_format),
@@ -57,6 +58,57 @@ fn server(read: &mut Reader<'_>) -> Server {
         max_body_bytes: read.one("kettle.http.max-body", size),
         header_timeout: read.one("kettle.http.header-timeout", value::duration),
         shutdown_grace: read.one("kettle.shutdown-grace", value::duration),
+        ssl: ssl(read),
+    }
+}
+
+/// As Spring has it, a certificate turns TLS on unless `enabled` says otherwise.
+fn ssl(read: &mut Reader<'_>) -> Option<Ssl> {
+    let certificate = read.optional("server.ssl.certificate", value::file);
+    let private_key = read.secret("server.ssl.certificate-private-key");
+    let trusted = read.optional("server.ssl.trust-certificate", value::file);
+    let client_auth = read.one("server.ssl.client-auth", |text| match text.to_ascii_lowercase().as_str() {
+        auth @ ("none" | "want" | "need") => Ok(auth.to_owned()),
+        _ => Err("expected none, want or need".to_owned()),
+    });
+    if !read.optional("server.ssl.enabled", value::boolean).unwrap_or(certificate.is_some()) {
+        return None;
+    }
+    let private_key = private_key.map(|path| value::file(path.expose()));
+    if let Some(Err(problem)) = &private_key {
+        read.findings.problems.push(format!("server.ssl.certificate-private-key: {problem}"));
+    }
+    let (Some(certificate), Some(private_key)) = (certificate, private_key) else {
+        let problem = "TLS needs PEM files: set server.ssl.certificate and server.ssl.certificate-private-key";
+        read.findings.problems.push(problem.to_owned());
+        return None;
+    };
+    let client_auth = match (client_auth.as_str(), trusted) {
+        ("want", Some(trusted)) => ClientAuth::Want(trusted),
+        ("need", Some(trusted)) => ClientAuth::Need(trusted),
+        ("want" | "need", None) => {
+            let problem = "server.ssl.client-auth: set server.ssl.trust-certificate to whose certificates are taken";
+            read.findings.problems.push(problem.to_owned());
+            return None;
+        }
+        _ => ClientAuth::None,
+    };
+    Some(Ssl { certificate, private_key: private_key.ok()?, client_auth })
+}
+
+fn security(read: &mut Reader<'_>) -> Security {
+    Security {
+        require_ssl: read.one("hawkbit.server.security.requireSsl", value::boolean),
+        allowed_host_names: read.list("hawkbit.server.security.allowedHostNames", value::text),
+        http_firewall_ignored_paths: read.list("hawkbit.server.security.httpFirewallIgnoredPaths", value::text),
+        cors: Cors {
+            enabled: read.one("hawkbit.server.security.cors.enabled", value::boolean),
+            allowed_origins: read.list("hawkbit.server.security.cors.allowedOrigins", value::origin),
+            allowed_headers: read.list("hawkbit.server.security.cors.allowedHeaders", value::header),
+            allowed_methods: read.list("hawkbit.server.security.cors.allowedMethods", value::header),
+            exposed_headers: read.list("hawkbit.server.security.cors.exposedHeaders", value::header),
+            disable_for_ddi_api: read.one("hawkbit.server.security.cors.disable-for-ddi-api", value::boolean),
+        },
     }
 }
 

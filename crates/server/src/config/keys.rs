@@ -20,6 +20,11 @@ pub enum Form {
 pub const KEYS: &[(&str, Form)] = &[
     ("server.port", Scalar),
     ("server.address", Scalar),
+    ("server.ssl.enabled", Scalar),
+    ("server.ssl.certificate", Scalar),
+    ("server.ssl.certificate-private-key", Secret),
+    ("server.ssl.client-auth", Scalar),
+    ("server.ssl.trust-certificate", Scalar),
     ("kettle.data", Scalar),
     ("kettle.public-url", Url),
     ("kettle.trusted-proxies", List),
@@ -61,6 +66,15 @@ pub const KEYS: &[(&str, Form)] = &[
     ("hawkbit.server.repository.implicitTenantCreateAllowed", Scalar),
     ("hawkbit.server.repository.skipImplicitLockForTags", List),
     ("hawkbit.server.security.basicRealm", Scalar),
+    ("hawkbit.server.security.requireSsl", Scalar),
+    ("hawkbit.server.security.allowedHostNames", List),
+    ("hawkbit.server.security.httpFirewallIgnoredPaths", List),
+    ("hawkbit.server.security.cors.enabled", Scalar),
+    ("hawkbit.server.security.cors.allowedOrigins", List),
+    ("hawkbit.server.security.cors.allowedHeaders", List),
+    ("hawkbit.server.security.cors.allowedMethods", List),
+    ("hawkbit.server.security.cors.exposedHeaders", List),
+    ("hawkbit.server.security.cors.disable-for-ddi-api", Scalar),
     ("hawkbit.server.security.clients.trackRemoteIp", Scalar),
     ("hawkbit.server.security.clients.remoteIpHeader", Scalar),
     ("hawkbit.server.security.dos.maxStatusEntriesPerAction", Scalar),
@@ -82,6 +96,12 @@ pub const KEYS: &[(&str, Form)] = &[
 /// Properties of a user, under `hawkbit.security.user.NAME.`.
 const USER_KEYS: &[(&str, Form)] = &[("password", Secret), ("roles", List), ("permissions", List), ("tenant", Scalar)];
 pub const USERS: &str = "hawkbit.security.user.";
+
+const KEY_STORE: &str = "TLS reads PEM files. `openssl pkcs12 -in STORE -nodes -out server.pem` makes one of a PKCS12 store \
+                         (of a JKS store, `keytool -importkeystore -deststoretype pkcs12` makes a PKCS12 store); set \
+                         `server.ssl.certificate` and `server.ssl.certificate-private-key` to it";
+const TRUST_STORE: &str = "TLS reads PEM files. `openssl pkcs12 -in STORE -nokeys -out trusted.pem` makes one of a PKCS12 \
+                           store; set `server.ssl.trust-certificate` to it";
 
 /// Keys of hawkBit and Spring that are accepted without effect, and why. `.*` stands for everything below.
 pub const IGNORED: &[(&str, &str)] = &[
@@ -126,10 +146,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("hawkbit.server.openapi.*", "the API document has no other settings"),
     ("hawkbit.metrics.*", "metrics have no settings"),
     ("hawkbit.mdc.*", "logging is set under `kettle.log`"),
-    ("hawkbit.server.security.requireSsl", "TLS is the proxy's in this version"),
-    ("hawkbit.server.security.allowedHostNames", "host names are the proxy's to check"),
-    ("hawkbit.server.security.httpFirewallIgnoredPaths", "there is no such firewall"),
-    ("hawkbit.server.security.cors.*", "CORS is not in this version"),
     ("hawkbit.server.security.oauth2.*", "OpenID Connect is not in this version"),
     ("hawkbit.server.security.allowHttpBasicOnOAuthEnabled", "OpenID Connect is not in this version"),
     ("hawkbit.server.security.clients.blacklist", "request limits are not in this version"),
@@ -137,12 +153,17 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("hawkbit.server.security.dos.ui-filter.*", "request limits are not in this version"),
     ("spring.security.user.*", "users are `hawkbit.security.user.NAME`"),
     ("spring.security.oauth2.*", "OpenID Connect is not in this version"),
-    ("server.ssl.*", "TLS is the proxy's in this version"),
+    ("server.ssl.key-store", KEY_STORE),
+    ("server.ssl.key-store*", KEY_STORE),
+    ("server.ssl.trust-store", TRUST_STORE),
+    ("server.ssl.trust-store*", TRUST_STORE),
+    ("server.ssl.key-password", "the private key is read without a password: `openssl pkey -in KEY -out key.pem`"),
+    ("server.ssl.*", "TLS has no such setting"),
     ("server.forward-headers-strategy", "`kettle.trusted-proxies` decides"),
     ("server.tomcat.*", "there is no Tomcat"),
     ("server.servlet.*", "there are no servlets"),
     ("server.compression.*", "compression is the proxy's"),
-    ("server.http2.*", "HTTP/2 is always on"),
+    ("server.http2.*", "HTTP/2 is always offered over TLS"),
     ("server.shutdown", "shutdown is always graceful, see `kettle.shutdown-grace`"),
     ("spring.servlet.*", "there are no servlets"),
     ("spring.mvc.*", "part of Spring"),

@@ -22,7 +22,7 @@ use std::{
 use sources::{Findings, Raw, Setting, Settings};
 
 pub use self::{
-    settings::{Config, Log, LogFormat, RequestLog},
+    settings::{ClientAuth, Config, Cors, Log, LogFormat, RequestLog, Ssl},
     sources::Origin,
 };
 

@@ -13,6 +13,7 @@ use super::{database::Database, value::Secret};
 #[derive(Clone, Debug)]
 pub struct Config {
     pub server: Server,
+    pub security: Security,
     pub log: Log,
     /// Folder of everything kept on disk by default.
     pub data: PathBuf,
@@ -48,6 +49,44 @@ pub struct Server {
     pub max_body_bytes: usize,
     pub header_timeout: Duration,
     pub shutdown_grace: Duration,
+    /// `None`: plain HTTP.
+    pub ssl: Option<Ssl>,
+}
+
+/// TLS; all files are PEM.
+#[derive(Clone, Debug)]
+pub struct Ssl {
+    pub certificate: PathBuf,
+    pub private_key: PathBuf,
+    pub client_auth: ClientAuth,
+}
+
+/// Whether clients show a certificate, and whose they may be.
+#[derive(Clone, Debug)]
+pub enum ClientAuth {
+    None,
+    Want(PathBuf),
+    Need(PathBuf),
+}
+
+/// What is refused before anyone logs in, and what pages from elsewhere may do; semantics C1, E2.
+#[derive(Clone, Debug)]
+pub struct Security {
+    pub require_ssl: bool,
+    /// Empty: any.
+    pub allowed_host_names: Vec<String>,
+    pub http_firewall_ignored_paths: Vec<String>,
+    pub cors: Cors,
+}
+
+#[derive(Clone, Debug)]
+pub struct Cors {
+    pub enabled: bool,
+    pub allowed_origins: Vec<String>,
+    pub allowed_headers: Vec<String>,
+    pub allowed_methods: Vec<String>,
+    pub exposed_headers: Vec<String>,
+    pub disable_for_ddi_api: bool,
 }
 
 impl Server {

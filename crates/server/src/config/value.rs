@@ -1,6 +1,6 @@
 //! Text of a source to a value of a setting. An error completes the sentence "KEY = VALUE (from ORIGIN): …".
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
 use url::Url;
@@ -116,6 +116,26 @@ pub fn header(text: &str) -> Result<String, String> {
     let valid =
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
     valid.then(|| text.to_owned()).ok_or_else(|| "expected the name of an HTTP header".to_owned())
+}
+
+/// The path of a file, or its `file:` URL as Spring has it.
+pub fn file(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
+    let usable = !path.is_empty() && !path.starts_with("-----BEGIN") && !path.starts_with("classpath:");
+    usable.then(|| PathBuf::from(path)).ok_or_else(|| "expected the path of a PEM file".to_owned())
+}
+
+/// Where a page comes from, such as `https://example.com`, without a slash at its end.
+pub fn origin(text: &str) -> Result<String, String> {
+    if text == "*" {
+        return Err(
+            "a page that may use logins has to be named: expected origins such as https://example.com".to_owned()
+        );
+    }
+    let text = text.trim_end_matches('/');
+    let valid = text.split_once("://").is_some_and(|(_, host)| !host.is_empty() && !host.contains(['/', '?', '#']));
+    let valid = valid && text.bytes().all(|byte| byte.is_ascii_graphic());
+    valid.then(|| text.to_owned()).ok_or_else(|| "expected origins such as https://example.com".to_owned())
 }
 
 /// A base address, without the slash at its end.
