@@ -107,6 +107,10 @@ async fn serve(edge: &Edge, request: Request, next: Next) -> Response {
     if preflight && matches!(response.status(), StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND) {
         return cors::refuse_preflight();
     }
+    if response.status() == StatusCode::UNAUTHORIZED {
+        // A refused caller learns nothing of the route.
+        response.headers_mut().remove(ALLOW);
+    }
     if options && response.status() == StatusCode::METHOD_NOT_ALLOWED {
         response = methods(&response);
     } else if response.extensions().get::<Plain>().is_some() {
@@ -190,10 +194,6 @@ fn plain(response: Response, now_ms: i64) -> Response {
     let status = response.status();
     let mut whole = json(status, &PlainError::new(status, now_ms));
     for (name, value) in response.headers() {
-        if name == ALLOW && status != StatusCode::METHOD_NOT_ALLOWED {
-            // A refused caller learns nothing of the route.
-            continue;
-        }
         if name == ALLOW {
             let methods = value.to_str().unwrap_or_default().split(',').map(str::trim);
             let methods: Vec<_> = methods.filter(|m| !m.is_empty() && *m != "HEAD").collect();
@@ -242,11 +242,8 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_keeps_its_realm_and_hides_the_route() {
-        let mut response = ApiError::unauthorized("hawkBit").into_response();
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
-        let response = plain(response, 1);
-        assert!(!response.headers().contains_key("allow"));
+    fn a_challenge_keeps_its_realm() {
+        let response = plain(ApiError::unauthorized("hawkBit").into_response(), 1);
         assert_eq!(response.headers()["www-authenticate"], "Basic realm=\"hawkBit\"");
     }
 }

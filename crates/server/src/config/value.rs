@@ -235,6 +235,20 @@ mod tests {
     }
 
     #[test]
+    fn files_and_origins() {
+        for (text, expected) in [("/a b.pem", "/a b.pem"), ("file:/a.pem", "/a.pem"), ("file:///a.pem", "/a.pem")] {
+            assert_eq!(file(text), Ok(PathBuf::from(expected)), "{text}");
+        }
+        for text in ["file:", "classpath:a.pem", "-----BEGIN PRIVATE KEY-----"] {
+            assert!(file(text).is_err(), "{text}");
+        }
+        assert_eq!(origin("https://a.example:8443/").as_deref(), Ok("https://a.example:8443"));
+        for text in ["*", "a.example", "https://", "https://a/b", "https://a b"] {
+            assert!(origin(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn sizes() {
         for (text, expected) in [
             ("1073741824", Some(1 << 30)),
