@@ -8,7 +8,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{Clock, Events, Lease, LeaseError, outbox};
 
 /// A lease outlives one pass by far; a node that dies in a pass holds up its job for no longer than this.
-const LEASE_TTL: Duration = Duration::from_secs(30);
+pub const LEASE_TTL: Duration = Duration::from_secs(30);
 
 /// What a pass works with.
 #[derive(Clone)]

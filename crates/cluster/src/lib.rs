@@ -14,6 +14,6 @@ mod tx;
 pub use clock::Clock;
 pub use events::{Event, Events};
 pub use jobs::JobContext;
-pub use jobs::{Job, Jobs};
+pub use jobs::{Job, Jobs, LEASE_TTL};
 pub use lease::{Lease, LeaseError};
 pub use tx::Tx;

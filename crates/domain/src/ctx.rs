@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use kettle_cluster::{Clock, Event, Events, Tx};
 use kettle_db::{Db, Engine};
+use serde::Serialize;
 
 use crate::{
     access::{Authorities, Login, Permission},
     artifacts,
-    error::Result,
+    error::{Error, Result},
     settings::Settings,
     targets, tenants,
 };
@@ -97,6 +98,14 @@ pub struct Actor {
     authorities: Option<Arc<Authorities>>,
 }
 
+/// In the peer's form and order.
+#[derive(Serialize)]
+struct AccessContext<'a> {
+    tenant: &'a str,
+    auditor: &'a str,
+    authorities: &'a [String],
+}
+
 /// The context of one request.
 #[derive(Clone)]
 pub struct Ctx {
@@ -153,6 +162,15 @@ impl Ctx {
     /// The actor as audit columns hold it: 64 characters at most.
     pub fn actor_name(&self) -> String {
         self.actor.name.chars().take(64).collect()
+    }
+
+    /// Who acts, and with which authorities, as the peer stores it beside what is done later in their name:
+    /// auto-assignments, rollouts.
+    pub fn access_context(&self) -> Result<String> {
+        let system = ["ROLE_SYSTEM_CODE".to_owned()];
+        let authorities = self.actor.authorities.as_ref().map_or(&system[..], |a| a.raw());
+        let context = AccessContext { tenant: self.tenant_id(), auditor: &self.actor.name, authorities };
+        serde_json::to_string(&context).map_err(Error::internal)
     }
 
     /// Epoch milliseconds.

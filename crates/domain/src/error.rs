@@ -17,6 +17,7 @@ pub enum Kind {
     ConfigValueInvalid,
     InvalidTargetAddress,
     InvalidTargetAttributes,
+    InvalidAutoAssignActionType,
     SortSyntax,
     SortField,
     SortDirection,

@@ -21,6 +21,7 @@ pub mod software_modules;
 pub mod tags;
 pub mod target_tags;
 pub mod target_types;
+pub mod target_filters;
 pub mod targets;
 pub mod tenants;
 mod text;

@@ -41,6 +41,7 @@ pub struct Quotas {
     pub artifacts_per_software_module: i64,
     pub actions_per_target: i64,
     pub assignments_per_request: i64,
+    pub targets_per_auto_assignment: i64,
     pub artifact_size: i64,
     pub artifact_storage: i64,
 }
@@ -60,6 +61,7 @@ impl Default for Quotas {
             artifacts_per_software_module: 50,
             actions_per_target: 2000,
             assignments_per_request: 5000,
+            targets_per_auto_assignment: 20_000,
             artifact_size: 1 << 30,
             artifact_storage: 20 << 30,
         }

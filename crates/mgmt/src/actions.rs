@@ -1,10 +1,10 @@
 //! `/rest/v1/actions` and `/rest/v1/targets/{targetId}/actions`: what is under way, and what was.
 
 use axum::response::Response;
-use kettle_domain::actions::{self, ActionStatus, ActionType, Shown, StatusShown};
+use kettle_domain::actions::{self, ActionStatus, ActionType, Selected, SelectedOfTarget, Shown, StatusShown};
 use kettle_rest::{
-    Accept, ApiError, AppState, Base, Body, Links, ListQuery, Paged, Params, Path, Representation, Result, User,
-    no_content, one_of,
+    Accept, ApiError, AppState, Base, Body, BodyOptional, Links, ListQuery, Paged, Params, Path, Representation, Result,
+    User, no_content, one_of,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{ToSchema, openapi::Object};
@@ -18,9 +18,9 @@ use crate::{
 
 pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(list))
-        .routes(routes!(one))
-        .routes(routes!(list_of_target))
+        .routes(routes!(list, delete_selected))
+        .routes(routes!(one, delete))
+        .routes(routes!(list_of_target, delete_of_target))
         .routes(routes!(one_of_target, update, cancel))
         .routes(routes!(statuses))
 }
@@ -39,6 +39,55 @@ async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQue
 #[utoipa::path(get, path = "/rest/v1/actions/{actionId}", responses((status = 200, body = Action)))]
 async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<i64>) -> Result<Response> {
     Ok(media.ok(&Action::full(actions::get(&ctx, id).await?, &base)))
+}
+
+/// Deletes an action with its statuses, whatever its state.
+#[utoipa::path(delete, path = "/rest/v1/actions/{actionId}", responses((status = 204)))]
+async fn delete(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
+    actions::delete(&ctx, id).await?;
+    Ok(no_content())
+}
+
+/// Deletes the actions that a search finds, or those of a list of ids: one of the two.
+#[utoipa::path(
+    delete, path = "/rest/v1/actions",
+    params(("q" = Option<String>, Query)), request_body = Option<Vec<i64>>, responses((status = 204))
+)]
+async fn delete_selected(
+    User(ctx): User,
+    params: Params,
+    BodyOptional(ids): BodyOptional<Option<Vec<i64>>>,
+) -> Result<Response> {
+    let search = params.text("q").filter(|q| !q.is_empty());
+    let selected = match (search, ids.flatten().filter(|ids| !ids.is_empty())) {
+        (Some(q), None) => Selected::Search(q.into_owned()),
+        (None, Some(ids)) => Selected::Ids(ids),
+        _ => return Err(ApiError::not_readable("Give either q or a list of ids in the body.")),
+    };
+    actions::delete_selected(&ctx, selected).await?;
+    Ok(no_content())
+}
+
+/// Deletes a target's actions: all but the newest, or those of a list of ids.
+#[utoipa::path(
+    delete, path = "/rest/v1/targets/{targetId}/actions",
+    params(("keepLast" = Option<i32>, Query)), request_body = Option<Vec<i64>>, responses((status = 204))
+)]
+async fn delete_of_target(
+    User(ctx): User,
+    Path(target): Path<String>,
+    params: Params,
+    BodyOptional(ids): BodyOptional<Option<Vec<i64>>>,
+) -> Result<Response> {
+    // hawkBit: a negative number is none.
+    let keep_last = params.int("keepLast")?.and_then(|n| u64::try_from(n).ok());
+    let selected = match (keep_last, ids.flatten().filter(|ids| !ids.is_empty())) {
+        (Some(keep), None) => SelectedOfTarget::AllButNewest(keep),
+        (None, Some(ids)) => SelectedOfTarget::Ids(ids),
+        _ => return Err(ApiError::not_readable("Give either keepLast or a list of ids in the body.")),
+    };
+    actions::delete_of_target(&ctx, &target, selected).await?;
+    Ok(no_content())
 }
 
 /// A page of a target's actions.

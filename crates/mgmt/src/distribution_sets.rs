@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use kettle_domain::distribution_sets::{
-    self, Create, Full, Update, entity::metadata::Model, metadata, modules, statistics, statistics::Counts,
+    self, Cancelation, Create, Full, Update, entity::metadata::Model, metadata, modules, statistics, statistics::Counts,
 };
 use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(action_statistics))
         .routes(routes!(rollout_statistics))
         .routes(routes!(auto_assign_statistics))
+        .routes(routes!(invalidate))
 }
 
 /// A page of the distribution sets.
@@ -83,6 +84,16 @@ async fn update(
 #[utoipa::path(delete, path = "/rest/v1/distributionsets/{distributionSetId}", responses((status = 204)))]
 async fn delete(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
     distribution_sets::delete(&ctx, id).await?;
+    Ok(no_content())
+}
+
+/// Makes a set invalid for good, and ends its actions as the body says.
+#[utoipa::path(
+    post, path = "/rest/v1/distributionsets/{distributionSetId}/invalidate",
+    request_body = InvalidateBody, responses((status = 204))
+)]
+async fn invalidate(User(ctx): User, Path(id): Path<i64>, Body(body): Body<InvalidateBody>) -> Result<Response> {
+    distribution_sets::invalidate(&ctx, id, body.action_cancelation_type.into()).await?;
     Ok(no_content())
 }
 
@@ -268,6 +279,30 @@ impl From<SetChanges> for Update {
             description: changes.description,
             required_migration_step: changes.required_migration_step,
             locked: changes.locked,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct InvalidateBody {
+    action_cancelation_type: CancelationBody,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum CancelationBody {
+    None,
+    Soft,
+    Force,
+}
+
+impl From<CancelationBody> for Cancelation {
+    fn from(cancelation: CancelationBody) -> Cancelation {
+        match cancelation {
+            CancelationBody::None => Cancelation::None,
+            CancelationBody::Soft => Cancelation::Soft,
+            CancelationBody::Force => Cancelation::Force,
         }
     }
 }

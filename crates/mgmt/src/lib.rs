@@ -14,6 +14,7 @@ mod openapi;
 mod software_module_types;
 mod software_modules;
 mod tags;
+mod target_filters;
 mod target_groups;
 mod target_tags;
 mod target_types;
@@ -37,6 +38,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(distribution_sets::routes())
         .merge(software_module_types::routes())
         .merge(software_modules::routes())
+        .merge(target_filters::routes().into())
         .merge(target_groups::routes())
         .merge(target_types::routes().into())
         .merge(target_tags::routes().into())

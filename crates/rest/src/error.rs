@@ -64,6 +64,9 @@ fn row(kind: Kind) -> (&'static str, &'static str, u16) {
             "org.eclipse.hawkbit.mgmt.rest.resource.exception.SortParameterUnsupportedDirectionException",
             400,
         ),
+        Kind::InvalidAutoAssignActionType => {
+            ("repo.invalidAutoAssignActionType", "InvalidAutoAssignActionTypeException", 400)
+        }
         Kind::SearchSyntax => ("rest.param.rsqlParamSyntax", "RSQLParameterSyntaxException", 400),
         Kind::SearchField => ("rest.param.rsqlInvalidField", "RSQLParameterUnsupportedFieldException", 400),
         Kind::BodyNotReadable => {

@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use percent_encoding::{AsciiSet, CONTROLS, PercentEncode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use crate::{ApiError, AppState};
@@ -40,6 +40,14 @@ pub const SEGMENT: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'[')
     .add(b']');
+
+/// What the value of a parameter in a link holds as it is: letters, digits and these.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A text as the value of a parameter in a link.
+pub fn query_value(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, VALUE)
+}
 
 /// A name as a path segment of a link: controllerIds, for one, may hold any character but whitespace.
 pub fn segment(name: &str) -> PercentEncode<'_> {

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use kettle_cluster::{Clock, Events, Job, Jobs};
 use kettle_db::{Db, migrate};
-use kettle_domain::{Services, artifacts, targets, totals};
+use kettle_domain::{Services, actions, artifacts, targets, totals};
 use kettle_rest::{AppState, HttpSettings};
 use tokio::net::TcpListener;
 
@@ -44,7 +44,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     artifacts::sweep(&services).await.context("sweeping the artifact folder")?;
     let following = events.follow(&db);
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
-    let jobs = Jobs::start(&db, &events, &clock, vec![fold]);
+    let jobs = Jobs::start(&db, &events, &clock, [fold].into_iter().chain(clean_up(&config, &services)).collect());
     let flushing = tokio::spawn(flush_last_seen(services.clone()));
     let renewing = tls.clone().map(|tls| tokio::spawn(tls.renew()));
 
@@ -193,6 +193,16 @@ async fn ready(State((services, readiness)): State<(Arc<Services>, Readiness)>) 
         Ok(Ok(())) => (StatusCode::OK, "ready\n"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
+}
+
+/// The job that deletes the actions that tenants want to be rid of.
+fn clean_up(config: &Config, services: &Arc<Services>) -> Option<Job> {
+    let services = services.clone();
+    let job = Job::new("action-cleanup", config.auto_cleanup.fixed_delay, move |_, lease| {
+        let services = services.clone();
+        async move { actions::clean_up(&services, &lease).await }
+    });
+    config.auto_cleanup.enabled.then_some(job)
 }
 
 async fn flush_last_seen(services: Arc<Services>) {

@@ -46,6 +46,7 @@ pub fn settings(config: &Config) -> Settings {
             artifacts_per_software_module: quotas.max_artifacts_per_software_module,
             actions_per_target: quotas.max_actions_per_target,
             assignments_per_request: quotas.max_target_distribution_set_assignments_per_manual_assignment,
+            targets_per_auto_assignment: quotas.max_targets_per_auto_assignment,
             artifact_size: quotas.max_artifact_size,
             artifact_storage: quotas.max_artifact_storage,
         },

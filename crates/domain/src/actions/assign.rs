@@ -79,9 +79,7 @@ fn check(ctx: &Ctx, requests: Vec<Request>, offline: bool) -> Result<BTreeMap<i6
     let mut seen = HashSet::new();
     let requests: Vec<Request> = requests.into_iter().filter(|r| seen.insert(r.clone())).collect();
     for request in &requests {
-        if request.weight.is_some_and(|w| !(0..=MAX_WEIGHT).contains(&w)) {
-            return Err(Error::constraint(format!("weight must be between 0 and {MAX_WEIGHT}.")));
-        }
+        check_weight(request.weight)?;
         if let Some(window) = request.window.as_ref().filter(|_| !offline)
             && Window::parse(window)?.lapsed(ctx.now())
         {
@@ -101,6 +99,14 @@ fn check(ctx: &Ctx, requests: Vec<Request>, offline: bool) -> Result<BTreeMap<i6
         by_set.entry(request.set).or_default().push(request);
     }
     Ok(by_set)
+}
+
+/// A weight is 0 to 1000.
+pub(crate) fn check_weight(weight: Option<i32>) -> Result<()> {
+    if weight.is_some_and(|w| !(0..=MAX_WEIGHT).contains(&w)) {
+        return Err(Error::constraint(format!("weight must be between 0 and {MAX_WEIGHT}.")));
+    }
+    Ok(())
 }
 
 async fn attempt(
@@ -127,9 +133,16 @@ async fn assign_set(
     offline: bool,
     outcome: &mut Outcome,
 ) -> Result<()> {
-    let full = distribution_sets::deployable(ctx, tx, set).await?;
+    let full = match distribution_sets::deployable(ctx, tx, set).await {
+        // After a fault of the database the transaction is over.
+        Err(error) if error.kind == Kind::Internal => return Err(error),
+        full => full,
+    };
     let ids: Vec<String> = requests.iter().map(|r| r.controller_id.clone()).collect();
     let found = targets::store::lock_many(&**tx, ctx.tenant_id(), &ids).await?;
+    // hawkBit: the quota comes before what is wrong with the set, and holds for targets that have the set already, too.
+    make_room(ctx, tx, settings, &found).await?;
+    let full = full?;
     check_types(tx, full.set.ds_type, &found).await?;
     let (done, selected): (Vec<_>, Vec<_>) = found.into_iter().partition(|t| t.assigned_distribution_set == Some(set));
     outcome.already_assigned += done.len() as u64;
@@ -141,7 +154,6 @@ async fn assign_set(
     }
     distribution_sets::lock_implicitly(ctx, tx, &full).await?;
     let selected_ids: Vec<i64> = selected.iter().map(|t| t.id).collect();
-    make_room(ctx, tx, settings, &selected_ids).await?;
     if !offline {
         supersede(ctx, tx, settings, &selected_ids).await?;
     }
@@ -253,12 +265,14 @@ async fn check_types(tx: &Tx, ds_type: i64, targets: &[targets::Model]) -> Resul
 }
 
 /// Each target may have so many actions; where the tenant wants it, the oldest make room (semantics.md A6).
-async fn make_room(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, targets: &[i64]) -> Result<()> {
+async fn make_room(ctx: &Ctx, tx: &mut Tx, settings: &TenantSettings, targets: &[targets::Model]) -> Result<()> {
     let quota = ctx.settings().quotas.actions_per_target;
     if quota <= 0 {
         return Ok(());
     }
-    for (target, total) in store::count_by_target(&**tx, ctx.engine(), ctx.tenant_id(), targets).await? {
+    let ids: Vec<i64> = targets.iter().map(|t| t.id).collect();
+    let mut purged = HashSet::new();
+    for (target, total) in store::count_by_target(&**tx, ctx.engine(), ctx.tenant_id(), &ids).await? {
         if total < quota {
             continue;
         }
@@ -268,6 +282,11 @@ async fn make_room(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, targets: &[i64
             check_quota(quota, total, 1, "the actions of a target")?;
         }
         store::delete_oldest(&**tx, ctx.engine(), ctx.tenant_id(), target, room).await?;
+        purged.insert(target);
+    }
+    if !purged.is_empty() {
+        let purged = targets.iter().filter(|t| purged.contains(&t.id)).map(|t| t.controller_id.clone()).collect();
+        targets::changed(ctx, tx, purged);
     }
     Ok(())
 }

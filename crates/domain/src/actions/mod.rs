@@ -1,23 +1,29 @@
 //! Actions: one distribution set assigned to one target, and what becomes of it (semantics.md A3, A4).
 //!
 //! `assign.rs` makes them, `cancel.rs` takes them back, `feedback.rs` takes what devices report, `deployment.rs` is what
-//! a device reads. All of them lock the target's row first, so that a target's state has one writer at a time.
+//! a device reads, `delete.rs` and `cleanup.rs` forget. All of them lock the target's row first, so that a target's state has one writer at a time.
 //! `window.rs` and `cron.rs` say when a device may install.
 
 mod assign;
 mod cancel;
+mod cleanup;
 mod cron;
+mod delete;
 mod deployment;
 pub mod entity;
 mod feedback;
 pub mod fields;
 mod installed_base;
+mod of_set;
 pub(crate) mod store;
 mod window;
 
+pub(crate) use assign::check_weight;
 pub use assign::{Assigned, Outcome, Request, assign};
 pub(crate) use cancel::cancel_lapsed;
 pub use cancel::{cancel, force, force_quit};
+pub use cleanup::clean_up;
+pub use delete::{Selected, SelectedOfTarget, delete, delete_of_target, delete_selected};
 pub use deployment::{
     Chunk, Deployment, History, artifacts, canceling, check_download, deployment, find_download, installed,
     note_download,
@@ -25,6 +31,7 @@ pub use deployment::{
 pub use entity::{ActionStatus, ActionType, Model};
 pub use feedback::{Execution, Feedback, cancel_feedback, update_feedback};
 pub use installed_base::report as report_installed;
+pub(crate) use of_set::cancel_of_set;
 pub use window::{Window, WindowText};
 
 use std::collections::HashMap;

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use kettle_db::Engine;
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Iden,
-    Iterable, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, Set, Value, sea_query::SelectStatement,
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait,
+    FromQueryResult, Iden, Iterable, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait, Select, Set, Value,
+    sea_query::SelectStatement,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -16,6 +17,7 @@ use super::{
     ActionStatus,
     entity::{Column, Entity, Model, status},
 };
+use crate::targets::UpdateStatus;
 
 /// A status message is at most this long; longer ones are stored as several.
 const MAX_MESSAGE: usize = 512;
@@ -91,6 +93,116 @@ pub async fn delete_oldest(
                (SELECT id FROM sp_action WHERE tenant = $1 AND target = $2 ORDER BY id LIMIT $3)";
     db.execute_raw(engine.statement(sql, [tenant.into(), target.into(), count.into()])).await?;
     Ok(())
+}
+
+/// The id of the newest action of a target once `keep` newer ones are left out; `None` if it has no more than those.
+pub async fn newest_but(db: &impl ConnectionTrait, tenant: &str, target: i64, keep: u64) -> Result<Option<i64>, DbErr> {
+    let select = of_tenant(tenant).filter(Column::Target.eq(target)).select_only().column(Column::Id);
+    select.order_by_desc(Column::Id).offset(keep).limit(1).into_tuple().one(db).await
+}
+
+/// The first `limit` actions with ids above `after` that `which` selects, as (action, target), by id.
+pub async fn matching(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    which: &Condition,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<(i64, i64)>, DbErr> {
+    let select = of_tenant(tenant).filter(Column::Id.gt(after)).filter(which.clone());
+    let select = select.select_only().column(Column::Id).column(Column::Target);
+    select.order_by_asc(Column::Id).limit(limit).into_tuple().all(db).await
+}
+
+/// Deletes those of the actions `ids` that `which` still selects.
+pub async fn delete_matching(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    which: &Condition,
+    ids: &[i64],
+) -> Result<(), DbErr> {
+    let of_tenant = Entity::delete_many().filter(Column::Tenant.eq(tenant)).filter(which.clone());
+    of_tenant.filter(Column::Id.is_in(ids.iter().copied())).exec(db).await?;
+    Ok(())
+}
+
+/// The targets with active actions of a set, as (id, controllerId), locked in the order of their ids.
+pub async fn lock_targets_with_active(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    set: i64,
+) -> Result<Vec<(i64, String)>, DbErr> {
+    let sql = format!(
+        "SELECT id, controller_id FROM sp_target WHERE tenant = $1 AND id IN \
+         (SELECT target FROM sp_action WHERE tenant = $1 AND distribution_set = $2 AND active = true) ORDER BY id{}",
+        engine.for_update()
+    );
+    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), set.into()])).await?;
+    rows.iter().map(|r| Ok((r.try_get("", "id")?, r.try_get("", "controller_id")?))).collect()
+}
+
+/// Marks a set's active actions as being cancelled, and gives the ids of those that were not yet.
+pub async fn cancel_active_of_set(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    set: i64,
+    by: &str,
+    now: i64,
+) -> Result<Vec<i64>, DbErr> {
+    let (canceling, canceled) = (ActionStatus::Canceling.code(), ActionStatus::Canceled.code());
+    let sql = "UPDATE sp_action SET status = $3, last_modified_at = $5, last_modified_by = $6, \
+               optlock_revision = optlock_revision + 1 WHERE tenant = $1 AND distribution_set = $2 \
+               AND active = true AND status <> $3 AND status <> $4 RETURNING id";
+    let values = [tenant.into(), set.into(), canceling.into(), canceled.into(), now.into(), by.into()];
+    ids(db.query_all_raw(engine.statement(sql, values)).await?)
+}
+
+/// Closes a set's active actions as cancelled, and gives their ids.
+pub async fn quit_active_of_set(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    set: i64,
+    by: &str,
+    now: i64,
+) -> Result<Vec<i64>, DbErr> {
+    let sql = "UPDATE sp_action SET status = $3, active = false, last_modified_at = $4, last_modified_by = $5, \
+               optlock_revision = optlock_revision + 1 WHERE tenant = $1 AND distribution_set = $2 \
+               AND active = true RETURNING id";
+    let values = [tenant.into(), set.into(), ActionStatus::Canceled.code().into(), now.into(), by.into()];
+    ids(db.query_all_raw(engine.statement(sql, values)).await?)
+}
+
+/// After actions of theirs were cancelled, targets have assigned what the oldest action still active says, or what is
+/// installed, and are in sync then.
+pub async fn fall_back(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    targets: &[i64],
+    by: &str,
+    now: i64,
+) -> Result<(), DbErr> {
+    let active = "FROM sp_action a WHERE a.tenant = $1 AND a.target = sp_target.id AND a.active = true";
+    let sql = format!(
+        "UPDATE sp_target SET \
+         assigned_distribution_set = coalesce( \
+           (SELECT a.distribution_set {active} ORDER BY a.id LIMIT 1), installed_distribution_set), \
+         update_status = CASE WHEN EXISTS (SELECT 1 {active}) THEN update_status ELSE $3 END, \
+         last_modified_at = $4, last_modified_by = $5, optlock_revision = optlock_revision + 1 \
+         WHERE tenant = $1 AND id IN {}",
+        engine.json_values(2, "bigint")
+    );
+    let in_sync = UpdateStatus::InSync as i32;
+    let values = [tenant.into(), json(&targets)?.into(), in_sync.into(), now.into(), by.into()];
+    db.execute_raw(engine.statement(&sql, values)).await?;
+    Ok(())
+}
+
+fn ids(rows: Vec<QueryResult>) -> Result<Vec<i64>, DbErr> {
+    rows.iter().map(|r| r.try_get("", "id")).collect()
 }
 
 /// An action to insert; what is the same for a whole assignment is in [`insert_all`]'s arguments.

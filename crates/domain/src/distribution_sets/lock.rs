@@ -34,19 +34,24 @@ pub async fn deployable(ctx: &Ctx, tx: &Tx, id: i64) -> Result<Full> {
     Ok(full)
 }
 
-/// Locks a set and its modules because it is being deployed, unless the tenant or a tag of the set says not to. Part of
-/// the caller's transaction, and no matter of its user's permissions.
-pub async fn lock_implicitly(ctx: &Ctx, tx: &Tx, full: &Full) -> Result<()> {
+/// Whether deploying the set locks it: it is not locked yet, and neither the tenant nor a tag of the set says not to.
+pub async fn is_locked_implicitly(ctx: &Ctx, tx: &Tx, full: &Full) -> Result<bool> {
     if full.set.locked {
-        return Ok(());
+        return Ok(false);
     }
     let settings = tenants::settings(ctx.services(), &ctx.tenant).await?;
     if !settings.is_some_and(|s| s.implicit_lock) {
-        return Ok(());
+        return Ok(false);
     }
     let kind = distribution_set_tags::KIND;
     let tags = tags::store::of(&**tx, ctx.engine(), ctx.tenant_id(), kind, full.set.id).await?;
-    if tags.iter().any(|tag| ctx.settings().skip_implicit_lock_for_tags.contains(&tag.name)) {
+    Ok(!tags.iter().any(|tag| ctx.settings().skip_implicit_lock_for_tags.contains(&tag.name)))
+}
+
+/// Locks a set and its modules because it is being deployed, if [`is_locked_implicitly`]. Part of the caller's
+/// transaction, and no matter of its user's permissions.
+pub async fn lock_implicitly(ctx: &Ctx, tx: &Tx, full: &Full) -> Result<()> {
+    if !is_locked_implicitly(ctx, tx, full).await? {
         return Ok(());
     }
     // `deployable` holds the row for writing, so it is still as `full` has it.

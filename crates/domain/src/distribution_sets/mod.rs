@@ -5,6 +5,7 @@
 
 pub mod entity;
 mod fields;
+mod invalidate;
 mod lock;
 pub mod metadata;
 pub mod modules;
@@ -12,7 +13,8 @@ pub mod statistics;
 pub mod store;
 
 pub use entity::Model;
-pub use lock::{deployable, lock_implicitly};
+pub use invalidate::{Cancelation, invalidate};
+pub use lock::{deployable, is_locked_implicitly, lock_implicitly};
 
 use std::collections::{HashMap, HashSet};
 
@@ -204,8 +206,7 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     let tx = ctx.begin().await?;
     let found = store::lock(&*tx, ctx.tenant_id(), id).await?;
     let found = found.ok_or_else(|| Error::not_found_all("DistributionSet", &[id]))?;
-    let by = ctx.actor_name();
-    store::leave_target_filters(&*tx, ctx.engine(), ctx.tenant_id(), id, &by, ctx.now()).await?;
+    store::leave_target_filters(&*tx, ctx.engine(), ctx.tenant_id(), id).await?;
     if store::is_used(&*tx, ctx.engine(), ctx.tenant_id(), id).await? {
         let mut row = touched(ctx, &found);
         row.deleted = Set(Some(true));

@@ -19,6 +19,11 @@ pub async fn get(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Opt
     of_tenant(tenant).filter(Column::Id.eq(id)).one(db).await
 }
 
+/// The sets of these ids, deleted ones too.
+pub async fn get_all(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Result<Vec<Model>, DbErr> {
+    of_tenant(tenant).filter(Column::Id.is_in(ids.iter().copied())).all(db).await
+}
+
 /// As [`get`], and holds the row until the transaction ends: all writers of one set queue here.
 pub async fn lock(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
     of_tenant(tenant).filter(Column::Id.eq(id)).lock_exclusive().one(db).await
@@ -115,19 +120,41 @@ pub async fn is_used(db: &impl ConnectionTrait, engine: Engine, tenant: &str, se
     Ok(db.query_one_raw(engine.statement(sql, [tenant.into(), set.into()])).await?.is_some())
 }
 
-/// Takes the set out of all target filters that assign it by themselves.
+/// Takes the set out of all target filters that assign it by themselves. That is no edit of the filters: who changed them
+/// last stays.
 pub async fn leave_target_filters(
     db: &impl ConnectionTrait,
     engine: Engine,
     tenant: &str,
     set: i64,
+) -> Result<(), DbErr> {
+    let sql = "UPDATE sp_target_filter_query SET auto_assign_distribution_set = NULL, auto_assign_action_type = NULL, \
+               access_control_context = NULL, optlock_revision = optlock_revision + 1 \
+               WHERE tenant = $1 AND auto_assign_distribution_set = $2";
+    db.execute_raw(engine.statement(sql, [tenant.into(), set.into()])).await?;
+    Ok(())
+}
+
+/// The stored statuses of a rollout (semantics.md G3) that an invalidated set's rollouts get.
+pub const ROLLOUT_DELETING: i32 = 9;
+pub const ROLLOUT_STOPPING: i32 = 13;
+
+/// Gives `status` to the set's rollouts that can be stopped: those that are neither over nor on their way to be.
+pub async fn end_rollouts(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    set: i64,
+    status: i32,
     by: &str,
     now: i64,
 ) -> Result<(), DbErr> {
-    let sql = "UPDATE sp_target_filter_query SET auto_assign_distribution_set = NULL, auto_assign_action_type = NULL, \
-               access_control_context = NULL, last_modified_at = $3, last_modified_by = $4, \
-               optlock_revision = optlock_revision + 1 WHERE tenant = $1 AND auto_assign_distribution_set = $2";
-    db.execute_raw(engine.statement(sql, [tenant.into(), set.into(), now.into(), by.into()])).await?;
+    // Creating, ready, paused, starting, running, waiting for approval, approval denied.
+    let sql = "UPDATE sp_rollout SET status = $3, last_modified_at = $4, last_modified_by = $5, \
+               optlock_revision = optlock_revision + 1 \
+               WHERE tenant = $1 AND distribution_set = $2 AND status IN (0, 1, 2, 3, 5, 11, 12)";
+    let values = [tenant.into(), set.into(), status.into(), now.into(), by.into()];
+    db.execute_raw(engine.statement(sql, values)).await?;
     Ok(())
 }
 
@@ -145,7 +172,7 @@ pub async fn metadata_count(db: &impl ConnectionTrait, set: i64) -> Result<u64, 
     metadata::Entity::find().filter(metadata::Column::Ds.eq(set)).count(db).await
 }
 
-/// How many actions (or rollouts) of the set are in which status. `table` is one of the two.
+/// How many actions (or rollouts, deleted ones too) of the set are in which status. `table` is one of the two.
 pub async fn by_status(
     db: &impl ConnectionTrait,
     engine: Engine,
@@ -153,9 +180,8 @@ pub async fn by_status(
     set: i64,
     table: &'static str,
 ) -> Result<Vec<(i32, i64)>, DbErr> {
-    let live = if table == "sp_rollout" { " AND deleted = false" } else { "" };
     let sql = format!(
-        "SELECT status, count(*) AS n FROM {table} WHERE tenant = $1 AND distribution_set = $2{live} GROUP BY status"
+        "SELECT status, count(*) AS n FROM {table} WHERE tenant = $1 AND distribution_set = $2 GROUP BY status"
     );
     let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), set.into()])).await?;
     rows.iter().map(|row| Ok((row.try_get("", "status")?, row.try_get("", "n")?))).collect()

@@ -67,6 +67,19 @@ pub async fn lock_many(
     Ok(found)
 }
 
+/// Locks targets in the order of their ids and gives their controllerIds.
+pub async fn lock_ids(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Result<Vec<String>, DbErr> {
+    let mut ids = ids.to_vec();
+    ids.sort_unstable();
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(999) {
+        let select = of_tenant(tenant).filter(Column::Id.is_in(chunk.iter().copied())).order_by_asc(Column::Id);
+        let select = select.select_only().column(Column::ControllerId).lock_exclusive();
+        found.extend(select.into_tuple::<String>().all(db).await?);
+    }
+    Ok(found)
+}
+
 /// A row to insert: [`insert_all`] takes any number of them in one statement.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewTarget {

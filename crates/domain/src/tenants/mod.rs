@@ -16,7 +16,7 @@ use std::{
 };
 
 use kettle_cluster::{Event, Tx};
-use kettle_db::Failure;
+use kettle_db::{Db, Failure};
 use moka::sync::Cache as Moka;
 use sea_orm::DbErr;
 
@@ -44,6 +44,10 @@ pub struct TenantSettings {
     pub confirmation_flow: bool,
     pub implicit_lock: bool,
     pub quota_hit_percent: i64,
+    /// How old actions get before the automatic clean-up deletes them; below 0: it does not.
+    pub cleanup_expiry_ms: i64,
+    /// In which statuses, as the tenant wrote them.
+    pub cleanup_status: String,
 }
 
 /// Settings of the tenants this node serves. `None` is remembered too: an unknown tenant costs one read.
@@ -89,6 +93,11 @@ pub async fn settings(services: &Services, tenant: &Tenant) -> Result<Option<Arc
         cache.known.invalidate(tenant);
     }
     Ok(known)
+}
+
+/// All tenants there are.
+pub(crate) async fn all(db: &Db) -> Result<Vec<Tenant>, DbErr> {
+    Ok(store::all(db.read()).await?.iter().map(|name| Tenant::new(name)).collect())
 }
 
 /// Makes sure the tenant exists before a user of it does anything: creates it with its default types, or fails if the

@@ -1,7 +1,8 @@
 //! Queries over `sp_tenant` and `sp_tenant_configuration`, and the types every new tenant starts with.
 
 use sea_orm::{
-    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, Set,
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set,
 };
 
 use super::entity::{configuration, tenant};
@@ -21,6 +22,12 @@ pub async fn configuration(
 
 pub async fn find(db: &impl ConnectionTrait, tenant: &str) -> Result<Option<tenant::Model>, DbErr> {
     tenant::Entity::find().filter(tenant::Column::Tenant.eq(tenant)).one(db).await
+}
+
+/// The names of all tenants, in order.
+pub async fn all(db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+    let select = tenant::Entity::find().select_only().column(tenant::Column::Tenant);
+    select.order_by_asc(tenant::Column::Tenant).into_tuple().all(db).await
 }
 
 pub async fn setting(

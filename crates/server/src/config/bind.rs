@@ -5,14 +5,15 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
+    time::Duration,
 };
 
 use super::{
     database::{self, Database},
     keys::USERS,
     settings::{
-        Authentication, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi, Log, LogFormat, OpenApi, Quotas,
-        Repository, RequestLog, Security, Server, Ssl, User,
+        Authentication, AutoCleanup, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi, Log, LogFormat, OpenApi,
+        Quotas, Repository, RequestLog, Security, Server, Ssl, User,
     },
     sources::{Findings, Raw, Setting, Settings},
     value::{self, Secret},
@@ -42,6 +43,10 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
         clients: Clients {
             track_remote_ip: read.one("hawkbit.server.security.clients.trackRemoteIp", value::boolean),
             remote_ip_header: read.one("hawkbit.server.security.clients.remoteIpHeader", value::header),
+        },
+        auto_cleanup: AutoCleanup {
+            enabled: read.one("hawkbit.autocleanup.scheduler.enabled", value::boolean),
+            fixed_delay: read.one("hawkbit.autocleanup.scheduler.fixedDelay", delay),
         },
         quotas: quotas(&mut read),
         users: users(&mut read),
@@ -205,6 +210,7 @@ fn quotas(read: &mut Reader<'_>) -> Quotas {
         max_actions_per_target: read.one("hawkbit.server.security.dos.maxActionsPerTarget", integer),
         max_target_distribution_set_assignments_per_manual_assignment: read
             .one("hawkbit.server.security.dos.maxTargetDistributionSetAssignmentsPerManualAssignment", integer),
+        max_targets_per_auto_assignment: read.one("hawkbit.server.security.dos.maxTargetsPerAutoAssignment", integer),
         max_artifact_size: read.one("hawkbit.server.security.dos.maxArtifactSize", bytes),
         max_artifact_storage: read.one("hawkbit.server.security.dos.maxArtifactStorage", bytes),
     }
@@ -308,6 +314,12 @@ fn request_log(text: &str) -> Result<RequestLog, String> {
 fn realm(text: &str) -> Result<String, String> {
     let fits = text.chars().all(|c| matches!(c, ' '..='~') && c != '"' && c != '\\');
     fits.then(|| text.to_owned()).ok_or_else(|| "expected ASCII text without quotes and backslashes".to_owned())
+}
+
+/// The time between two runs of a job.
+fn delay(text: &str) -> Result<Duration, String> {
+    let delay = value::duration(text)?;
+    if delay.is_zero() { Err("expected a duration above 0".to_owned()) } else { Ok(delay) }
 }
 
 fn size(text: &str) -> Result<usize, String> {

@@ -26,6 +26,7 @@ pub struct Config {
     pub openapi: OpenApi,
     pub repository: Repository,
     pub clients: Clients,
+    pub auto_cleanup: AutoCleanup,
     pub quotas: Quotas,
     /// By name.
     pub users: Vec<User>,
@@ -182,6 +183,14 @@ pub struct Clients {
     pub remote_ip_header: String,
 }
 
+/// The job that deletes old actions, semantics A6. Which are old, tenants say.
+#[derive(Clone, Debug)]
+pub struct AutoCleanup {
+    pub enabled: bool,
+    /// From one run to the next.
+    pub fixed_delay: Duration,
+}
+
 /// Limits, semantics E8; 0 or less means unlimited.
 #[derive(Clone, Debug)]
 pub struct Quotas {
@@ -197,6 +206,7 @@ pub struct Quotas {
     pub max_artifacts_per_software_module: i64,
     pub max_actions_per_target: i64,
     pub max_target_distribution_set_assignments_per_manual_assignment: i64,
+    pub max_targets_per_auto_assignment: i64,
     /// Bytes.
     pub max_artifact_size: i64,
     /// Bytes.

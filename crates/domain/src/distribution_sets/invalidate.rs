@@ -1,0 +1,56 @@
+//! Taking a set out of use for good (semantics.md A2, "Invalidate").
+
+use sea_orm::{ActiveModelTrait, Set};
+
+use super::{load_one, lock, not_found, store, touched};
+use crate::{
+    access::Permission,
+    actions,
+    ctx::Ctx,
+    error::{Kind, Result},
+};
+
+/// What becomes of the rollouts and actions of an invalidated set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelation {
+    /// They go on.
+    None,
+    /// Rollouts are stopped, and devices asked to cancel.
+    Soft,
+    /// Rollouts are deleted, and actions closed at once.
+    Force,
+}
+
+/// Makes a complete set invalid: it can't be assigned, edited or rolled out any more, and no filter assigns it by itself.
+/// Rollouts are only marked here; what follows for their actions is their machine's business.
+pub async fn invalidate(ctx: &Ctx, id: i64, cancelation: Cancelation) -> Result<()> {
+    ctx.require(Permission::UpdateDistributionSet)?;
+    ctx.require(Permission::ReadDistributionSet)?;
+    if cancelation != Cancelation::None {
+        ctx.require(Permission::UpdateRollout)?;
+        ctx.require(Permission::UpdateTarget)?;
+    }
+    let mut tx = ctx.begin().await?;
+    // Assignments hold this row while they run: those before are seen below, those after find the set invalid.
+    let found = store::lock(&*tx, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
+    if !load_one(ctx, &*tx, found.clone()).await?.complete {
+        return Err(lock::refused(Kind::DistributionSetIncomplete, ctx, &*tx, &found).await);
+    }
+    if found.valid != Some(false) {
+        let mut row = touched(ctx, &found);
+        row.valid = Set(Some(false));
+        row.update(&*tx).await?;
+    }
+    let (engine, tenant) = (ctx.engine(), ctx.tenant_id());
+    let end_rollouts = match cancelation {
+        Cancelation::None => None,
+        Cancelation::Soft => Some(store::ROLLOUT_STOPPING),
+        Cancelation::Force => Some(store::ROLLOUT_DELETING),
+    };
+    if let Some(status) = end_rollouts {
+        store::end_rollouts(&*tx, engine, tenant, id, status, &ctx.actor_name(), ctx.now()).await?;
+        actions::cancel_of_set(ctx, &mut tx, id, cancelation == Cancelation::Force).await?;
+    }
+    store::leave_target_filters(&*tx, engine, tenant, id).await?;
+    Ok(tx.commit().await?)
+}
