@@ -3,8 +3,8 @@
 use axum::response::Response;
 use kettle_domain::actions::{self, ActionStatus, ActionType, Selected, SelectedOfTarget, Shown, StatusShown};
 use kettle_rest::{
-    Accept, ApiError, AppState, Base, Body, BodyOptional, Links, ListQuery, Paged, Params, Path, Representation, Result,
-    User, no_content, one_of,
+    Accept, ApiError, AppState, Base, Body, BodyOptional, Links, ListQuery, Paged, Params, Path, Representation,
+    Result, User, no_content, one_of,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{ToSchema, openapi::Object};

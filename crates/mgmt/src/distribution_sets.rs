@@ -283,13 +283,13 @@ impl From<SetChanges> for Update {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct InvalidateBody {
     action_cancelation_type: CancelationBody,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum CancelationBody {
     None,

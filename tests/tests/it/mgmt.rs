@@ -1,12 +1,15 @@
 //! `/rest/v1`: what the recorded contract has no step for.
 
 mod actions;
+mod actions_deleted;
 mod distributionsets;
+mod distributionsets_invalidate;
 mod distributionsettags;
 mod distributionsettypes;
 mod methods;
 mod softwaremodules;
 mod system_configs;
+mod targetfilters;
 mod targetgroups;
 mod targets;
 mod targettags;

@@ -12,8 +12,8 @@ use super::{
     database::{self, Database},
     keys::USERS,
     settings::{
-        Authentication, AutoCleanup, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi, Log, LogFormat, OpenApi,
-        Quotas, Repository, RequestLog, Security, Server, Ssl, User,
+        Authentication, AutoCleanup, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi, Log, LogFormat,
+        OpenApi, Quotas, Repository, RequestLog, Security, Server, Ssl, User,
     },
     sources::{Findings, Raw, Setting, Settings},
     value::{self, Secret},

@@ -142,7 +142,7 @@ impl Node {
         Ok(outcome.map_err(|error| error.kind)?.actions[0].action)
     }
 
-    async fn set(&self) -> i64 {
+    pub(super) async fn set(&self) -> i64 {
         let name = format!("fw-{}", rand::random::<u64>());
         let module = software_modules::Create {
             name: name.clone(),
