@@ -87,6 +87,40 @@ async fn during_an_assignment_of_many() {
     .await;
 }
 
+/// A set is valid with all its actions under way, or invalid with none.
+#[tokio::test(flavor = "multi_thread")]
+async fn during_an_invalidation() {
+    for_each_engine(async |mut server: Server, random: &mut StdRng| {
+        for round in 0..ROUNDS {
+            let set = server.set(&format!("fw{round}"), &[]).await;
+            let ids: Vec<String> = (0..300).map(|n| format!("d{round}-{n}")).collect();
+            let targets: Vec<Value> = ids.iter().map(|id| json!({"controllerId": id})).collect();
+            server.post("/rest/v1/targets", json!(targets)).await.expect(201);
+            let body: Vec<Value> = ids.iter().map(|id| json!({"id": id})).collect();
+            let path = format!("/rest/v1/distributionsets/{}", set.id);
+            server.post(&format!("{path}/assignedTargets"), json!(body)).await.expect(200);
+            let headers = [("authorization", server.admin.as_str()), ("content-type", "application/json")];
+            let request = async {
+                let body = json!({"actionCancelationType": "force"}).to_string().into();
+                let invalidate = format!("{path}/invalidate");
+                let sent = server.try_request(reqwest::Method::POST, &invalidate, &headers, Some(body)).await;
+                sent.is_ok_and(|answer| answer.status == 204)
+            };
+            let done = until_killed(&server, random, [request].into_iter()).await;
+            server.kill9();
+            server.restart();
+            let valid = server.get(&path).await.expect(200).json()["valid"].as_bool().unwrap();
+            assert!(done.is_empty() || !valid, "it was acknowledged and is lost");
+            let statistics = server.get(&format!("{path}/statistics/actions")).await.expect(200).json();
+            let status = if valid { "RUNNING" } else { "CANCELED" };
+            assert_eq!(statistics, json!({"actions": {status: 300, "total": 300}}));
+            let assigned = server.get(&format!("{path}/assignedTargets?limit=1")).await.expect(200).json();
+            assert_eq!(assigned["total"], if valid { 300 } else { 0 });
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn during_feedback() {
     for_each_engine(async |mut server: Server, random: &mut StdRng| {
