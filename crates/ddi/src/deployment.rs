@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use kettle_domain::{
-    actions::{self, ActionType, Chunk, Deployment},
+    actions::{self, ActionType, Chunk, Deployment, History},
     artifacts,
 };
 use kettle_rest::{Base, DeviceAccept, Params, Path, Result, one_of};
@@ -11,7 +11,7 @@ use utoipa::{ToSchema, openapi::Object};
 
 use crate::{
     device::Device,
-    poll::{device_href, file_segment},
+    poll::{Href, device_href, file_segment},
 };
 
 /// What a device is to install.
@@ -90,7 +90,7 @@ struct DeploymentBase {
 }
 
 #[derive(Serialize, ToSchema)]
-struct DeploymentBody {
+pub struct DeploymentBody {
     #[schema(schema_with = handling)]
     download: &'static str,
     #[schema(schema_with = handling)]
@@ -110,7 +110,7 @@ fn windows() -> Object {
 }
 
 #[derive(Serialize, ToSchema)]
-struct ActionHistory {
+pub struct ActionHistory {
     status: String,
     messages: Vec<String>,
 }
@@ -164,30 +164,34 @@ struct ArtifactLinks {
     md5sum: Href,
 }
 
-#[derive(Serialize, ToSchema)]
-#[schema(as = DdiHref)]
-struct Href {
-    href: String,
+impl DeploymentBase {
+    fn new(mut found: Deployment, device: &str) -> DeploymentBase {
+        let action_history = found.history.take().map(ActionHistory::from);
+        DeploymentBase {
+            id: found.action.id.to_string(),
+            deployment: DeploymentBody::new(found, device),
+            action_history,
+        }
+    }
 }
 
-impl DeploymentBase {
-    fn new(found: Deployment, device: &str) -> DeploymentBase {
+impl DeploymentBody {
+    pub fn new(found: Deployment, device: &str) -> DeploymentBody {
         let download_only = found.action.action_type() == ActionType::DownloadOnly;
         let download = if download_only || found.forced { "forced" } else { "attempt" };
         let shut = found.window_available == Some(false);
-        DeploymentBase {
-            id: found.action.id.to_string(),
-            deployment: DeploymentBody {
-                download,
-                update: if download_only || shut { "skip" } else { download },
-                maintenance_window: found.window_available.map(|open| if open { "available" } else { "unavailable" }),
-                chunks: found.chunks.into_iter().map(|chunk| ChunkBody::new(chunk, device)).collect(),
-            },
-            action_history: found.history.map(|history| ActionHistory {
-                status: history.status.name().to_uppercase(),
-                messages: history.messages,
-            }),
+        DeploymentBody {
+            download,
+            update: if download_only || shut { "skip" } else { download },
+            maintenance_window: found.window_available.map(|open| if open { "available" } else { "unavailable" }),
+            chunks: found.chunks.into_iter().map(|chunk| ChunkBody::new(chunk, device)).collect(),
         }
+    }
+}
+
+impl From<History> for ActionHistory {
+    fn from(history: History) -> ActionHistory {
+        ActionHistory { status: history.status.name().to_uppercase(), messages: history.messages }
     }
 }
 

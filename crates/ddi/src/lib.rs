@@ -2,6 +2,7 @@
 //! report (semantics.md C).
 
 mod config_data;
+mod confirmation;
 mod deployment;
 mod device;
 mod downloads;
@@ -10,6 +11,7 @@ mod installed_base;
 mod openapi;
 mod poll;
 
+use axum::routing::get;
 use kettle_rest::AppState;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -28,4 +30,16 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(feedback::cancel))
         .routes(routes!(downloads::list))
         .routes(routes!(downloads::download))
+        .routes(routes!(confirmation::base))
+        .routes(routes!(confirmation::activate))
+        .routes(routes!(confirmation::deactivate))
+        .routes(routes!(confirmation::action))
+        .routes(routes!(confirmation::feedback))
+        // The document knows nothing of these two.
+        .route(&no_action("activateAutoConfirm"), get(confirmation::no_action))
+        .route(&no_action("deactivateAutoConfirm"), get(confirmation::no_action))
+}
+
+fn no_action(word: &str) -> String {
+    format!("/{{tenant}}/controller/v1/{{controllerId}}/confirmationBase/{word}")
 }

@@ -1,7 +1,7 @@
 //! The poll: the one request that every device makes again and again. It answers from the prepared view.
 
 use axum::response::Response;
-use kettle_domain::targets::{self, NextKind};
+use kettle_domain::targets::{self, NextAction, NextKind};
 use kettle_rest::{Base, DeviceAccept, RemoteAddress, Result, SEGMENT, segment};
 use percent_encoding::{AsciiSet, utf8_percent_encode};
 use serde::Serialize;
@@ -71,8 +71,13 @@ struct Polling<'a> {
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = DdiHref)]
-struct Href {
-    href: String,
+pub struct Href {
+    pub href: String,
+}
+
+/// Where an action is that waits for confirmation.
+pub fn confirmation_href(device: &str, next: &NextAction, now: i64) -> Href {
+    Href { href: format!("{device}/confirmationBase/{}?c={}", next.id, next.cache_buster(now)) }
 }
 
 /// At most one of the first three is there.
@@ -98,9 +103,7 @@ impl Links {
         if let Some(next) = &view.next {
             let (id, c) = (next.id, next.cache_buster(now));
             match next.kind {
-                NextKind::Confirmation => {
-                    links.confirmation_base = Some(Href { href: format!("{device}/confirmationBase/{id}?c={c}") });
-                }
+                NextKind::Confirmation => links.confirmation_base = Some(confirmation_href(device, next, now)),
                 NextKind::Cancel => links.cancel_action = Some(Href { href: format!("{device}/cancelAction/{id}") }),
                 NextKind::Deployment => {
                     links.deployment_base = Some(Href { href: format!("{device}/deploymentBase/{id}?c={c}") });

@@ -38,6 +38,7 @@ pub enum Kind {
     TooManyEntries,
     FileSizeExceeded,
     StorageExceeded,
+    AutoConfirmationAlreadyActive,
     ActionNotCancelable,
     ActionNotForceQuitable,
     DistributionSetIncomplete,

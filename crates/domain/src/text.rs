@@ -17,15 +17,12 @@ pub fn optional(field: &str, value: Option<&str>, max: usize) -> Result<()> {
     no_markup(field, value)
 }
 
-/// A value that has at most `max` characters, and may hold markup. NUL is refused: PostgreSQL can't hold it.
+/// A value that has at most `max` characters, and may hold markup.
 pub fn fits(field: &str, value: &str, max: usize) -> Result<()> {
     if value.chars().count() > max {
         return Err(Error::constraint(format!("{field} size must be between 0 and {max}.")));
     }
-    if value.contains('\0') {
-        return Err(Error::constraint(format!("{field} must not contain the character NUL.")));
-    }
-    Ok(())
+    no_nul(field, value)
 }
 
 /// As the peer stores text: without the blanks and control characters around it.
@@ -47,8 +44,15 @@ pub fn change(new: Option<String>, old: Option<&str>) -> Option<String> {
     new.map(trim).filter(|new| Some(new.as_str()) != old)
 }
 
-/// As the peer's text check: no `<tag`, `</tag`, `<!--` or `<?`. A lone `<` or `a < b` is plain text. NUL is refused
-/// too: PostgreSQL can't hold it.
+/// PostgreSQL can't hold a NUL; so it is refused on both engines.
+pub fn no_nul(field: &str, value: &str) -> Result<()> {
+    if value.contains('\0') {
+        return Err(Error::constraint(format!("{field} must not contain the character NUL.")));
+    }
+    Ok(())
+}
+
+/// As the peer's text check: no `<tag`, `</tag`, `<!--` or `<?`. A lone `<` or `a < b` is plain text. Nor a NUL.
 pub fn no_markup(field: &str, value: &str) -> Result<()> {
     let mut chars = value.chars().peekable();
     while let Some(c) = chars.next() {
@@ -56,11 +60,8 @@ pub fn no_markup(field: &str, value: &str) -> Result<()> {
         if opens {
             return Err(Error::constraint(format!("{field} must not contain HTML or XML markup.")));
         }
-        if c == '\0' {
-            return Err(Error::constraint(format!("{field} must not contain the character NUL.")));
-        }
     }
-    Ok(())
+    no_nul(field, value)
 }
 
 #[cfg(test)]

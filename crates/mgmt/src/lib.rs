@@ -6,6 +6,7 @@ mod artifacts;
 mod assignments;
 mod audit;
 mod configs;
+mod confirmation;
 mod distribution_set_tags;
 mod distribution_set_types;
 mod distribution_sets;
@@ -33,6 +34,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(artifacts::routes())
         .merge(assignments::routes())
         .merge(configs::routes())
+        .merge(confirmation::routes().into())
         .merge(distribution_set_tags::routes().into())
         .merge(distribution_set_types::routes())
         .merge(distribution_sets::routes())

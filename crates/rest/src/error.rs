@@ -88,6 +88,9 @@ fn row(kind: Kind) -> (&'static str, &'static str, u16) {
         Kind::TooManyEntries => ("quota.tooManyEntries", "AssignmentQuotaExceededException", 429),
         Kind::FileSizeExceeded => ("quota.fileSizeExceeded", "FileSizeQuotaExceededException", 429),
         Kind::StorageExceeded => ("quota.storageExceeded", "StorageQuotaExceededException", 429),
+        Kind::AutoConfirmationAlreadyActive => {
+            ("repo.autoConfAlreadyActive", "AutoConfirmationAlreadyActiveException", 409)
+        }
         Kind::ActionNotCancelable => ("action.notCancelable", "CancelActionNotAllowedException", 405),
         Kind::ActionNotForceQuitable => ("action.notForceQuitable", "ForceQuitActionNotAllowedException", 405),
         Kind::DistributionSetIncomplete => ("distributionset.incomplete", "IncompleteDistributionSetException", 400),

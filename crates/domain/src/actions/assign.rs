@@ -159,20 +159,27 @@ async fn assign_set(
     }
     take_over(ctx, tx, set, &selected_ids, offline).await?;
     let auto_confirming = if settings.confirmation_flow && !offline {
-        targets::store::auto_confirming(&**tx, ctx.engine(), ctx.tenant_id(), &selected_ids).await?
+        targets::auto_confirm::messages(ctx, tx, &selected_ids).await?
     } else {
-        HashSet::new()
+        HashMap::new()
     };
     let by_controller: HashMap<&str, &Request> = requests.iter().map(|r| (r.controller_id.as_str(), r)).collect();
     let mut rows = Vec::with_capacity(selected.len());
+    let mut confirmed = HashMap::new();
     for target in &selected {
         let Some(request) = by_controller.get(target.controller_id.as_str()) else { continue };
-        let confirm = request.confirmation_required.unwrap_or(true) && !auto_confirming.contains(&target.id);
-        rows.push(new_action(ctx, settings, request, target.id, confirm, offline));
+        let required = request.confirmation_required.unwrap_or(true);
+        let auto_confirmation = auto_confirming.get(&target.id);
+        rows.push(new_action(ctx, settings, request, target.id, required && auto_confirmation.is_none(), offline));
+        if !required {
+            confirmed.insert(target.id, format!("Assignment confirmed by initiator [{}].", ctx.actor_name()));
+        } else if let Some(message) = auto_confirmation {
+            confirmed.insert(target.id, message.clone());
+        }
     }
     let actions =
         store::insert_all(&**tx, ctx.engine(), ctx.tenant_id(), set, &rows, &ctx.actor_name(), ctx.now()).await?;
-    first_statuses(ctx, tx, settings, &actions, offline).await?;
+    first_statuses(ctx, tx, settings, &actions, &confirmed, offline).await?;
     let names: HashMap<i64, &str> = selected.iter().map(|t| (t.id, t.controller_id.as_str())).collect();
     outcome.assigned += actions.len() as u64;
     outcome.actions.extend(
@@ -224,8 +231,15 @@ fn new_action(
     }
 }
 
-/// The first report about each new action.
-async fn first_statuses(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, actions: &[Model], offline: bool) -> Result<()> {
+/// The first report about each new action. `confirmed` says, by target, how those that do not wait were confirmed.
+async fn first_statuses(
+    ctx: &Ctx,
+    tx: &Tx,
+    settings: &TenantSettings,
+    actions: &[Model],
+    confirmed: &HashMap<i64, String>,
+    offline: bool,
+) -> Result<()> {
     let assigned = format!("Assignment initiated by user '{}'", ctx.actor_name());
     if offline {
         let reported = vec![assigned, format!("{SERVER_PREFIX}Action reported as offline deployment")];
@@ -235,13 +249,16 @@ async fn first_statuses(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, actions: 
         return note_all(ctx, tx, actions.iter(), ActionStatus::Running, vec![assigned]).await;
     }
     // hawkBit: with the confirmation flow on, the first row says so even of an action that does not wait.
-    let waits = |action: &&Model| action.status() == ActionStatus::WaitForConfirmation;
     let waiting = "Waiting for the confirmation by the device before processing with the deployment";
-    let messages = vec![assigned.clone(), waiting.to_owned()];
-    note_all(ctx, tx, actions.iter().filter(waits), ActionStatus::WaitForConfirmation, messages).await?;
-    let confirmed = format!("Assignment confirmed by initiator [{}].", ctx.actor_name());
-    let confirmed_actions = actions.iter().filter(|a| !waits(a));
-    note_all(ctx, tx, confirmed_actions, ActionStatus::WaitForConfirmation, vec![assigned, confirmed]).await
+    let mut by_message: BTreeMap<&str, Vec<&Model>> = BTreeMap::new();
+    for action in actions {
+        by_message.entry(confirmed.get(&action.target).map_or(waiting, String::as_str)).or_default().push(action);
+    }
+    for (message, actions) in by_message {
+        let messages = vec![assigned.clone(), message.to_owned()];
+        note_all(ctx, tx, actions.into_iter(), ActionStatus::WaitForConfirmation, messages).await?;
+    }
+    Ok(())
 }
 
 async fn note_all(

@@ -80,7 +80,7 @@ pub async fn force(ctx: &Ctx, controller_id: &str, id: i64, forced: bool) -> Res
 }
 
 /// The target and one of its actions. An action of another target answers 404 without a body, as the peer does.
-async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
+pub(super) async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
     let target = targets::store::lock(&**tx, ctx.tenant_id(), controller_id).await?;
     let action = store::find(&**tx, ctx.tenant_id(), id).await?.ok_or_else(|| Error::not_found("Action", id))?;
     match target {

@@ -50,12 +50,7 @@ pub struct History {
 /// readable and stays as it is. An active one whose maintenance window has lapsed is cancelled. `history` asks for so
 /// many messages.
 pub async fn deployment(ctx: &Ctx, controller_id: &str, id: i64, history: i64) -> Result<Deployment> {
-    let (_, mut action) = find(ctx, controller_id, id).await?;
-    let under_way = action.is_active() && !action.is_canceling_or_canceled();
-    if under_way && action.window().is_some_and(|window| window.lapsed(ctx.now())) {
-        cancel_lapsed(ctx, controller_id, id).await?;
-        (_, action) = find(ctx, controller_id, id).await?;
-    }
+    let action = find_unless_lapsed(ctx, controller_id, id).await?;
     if action.is_canceling_or_canceled() || action.status() == ActionStatus::WaitForConfirmation {
         return Err(Error::new(Kind::Absent, format!("Action {id} is not to be carried out now.")));
     }
@@ -63,6 +58,15 @@ pub async fn deployment(ctx: &Ctx, controller_id: &str, id: i64, history: i64) -
     let message = "Target retrieved update action and should start now the download.";
     retrieved(ctx, controller_id, &found.action, message).await?;
     Ok(found)
+}
+
+/// An action that waits for confirmation. Reading it is not noted; one whose maintenance window has lapsed is cancelled.
+pub async fn confirmation(ctx: &Ctx, controller_id: &str, id: i64, history: i64) -> Result<Deployment> {
+    let action = find_unless_lapsed(ctx, controller_id, id).await?;
+    if action.status() != ActionStatus::WaitForConfirmation {
+        return Err(Error::new(Kind::Absent, format!("Action {id} does not wait for confirmation.")));
+    }
+    read(ctx, action, history).await
 }
 
 /// An action that is over. Reading it is not noted.
@@ -135,6 +139,17 @@ async fn find(ctx: &Ctx, controller_id: &str, id: i64) -> Result<(targets::Model
     let action = store::find(ctx.db().read(), ctx.tenant_id(), id).await?;
     let action = super::of_target(action, id, &target)?;
     Ok((target, action))
+}
+
+/// The action as it is after it is cancelled, if its maintenance window has lapsed.
+async fn find_unless_lapsed(ctx: &Ctx, controller_id: &str, id: i64) -> Result<Model> {
+    let (_, action) = find(ctx, controller_id, id).await?;
+    let under_way = action.is_active() && !action.is_canceling_or_canceled();
+    if !under_way || !action.window().is_some_and(|window| window.lapsed(ctx.now())) {
+        return Ok(action);
+    }
+    cancel_lapsed(ctx, controller_id, id).await?;
+    Ok(find(ctx, controller_id, id).await?.1)
 }
 
 /// Notes that the device has read an action, if its newest status says something else.

@@ -4,11 +4,12 @@ use kettle_cluster::Tx;
 use sea_orm::{ActiveModelTrait, Set};
 
 use super::{
-    ActionStatus, ActionType, Model, SERVER_PREFIX, cancel::close_canceled, check_status_quota, store, touched,
+    ActionStatus, ActionType, Model, SERVER_PREFIX, cancel::close_canceled, check_messages, check_status_quota, store,
+    touched,
 };
 use crate::{
     ctx::Ctx,
-    error::{Error, Kind, Result, check_quota},
+    error::{Error, Kind, Result},
     targets::{self, UpdateStatus},
     text,
 };
@@ -46,7 +47,7 @@ pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
     if !action.is_active() {
         return Err(Error::new(Kind::Gone, format!("Action {id} is closed.")));
     }
-    check(ctx, &feedback)?;
+    check(&feedback)?;
     let (status, fallback) = meaning(&feedback);
     let mut messages = with_code(feedback.details, feedback.code);
     if messages.is_empty() {
@@ -54,7 +55,11 @@ pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
     }
     let occurred_at = feedback.timestamp.unwrap_or_else(|| ctx.now());
     let new = store::NewStatus { action: id, status, occurred_at, code: feedback.code, messages };
-    check_room(ctx, &tx, &new).await?;
+    // A quota must not keep an action open.
+    if !matches!(status, ActionStatus::Finished | ActionStatus::Error) {
+        check_status_quota(ctx, &*tx, id).await?;
+    }
+    check_messages(ctx, &new.messages)?;
     let (action, target) = outcome(target, action, status, feedback.code, occurred_at);
     let by = ctx.actor_name();
     store::report(&*tx, ctx.engine(), new, &action, target.as_ref(), &by, ctx.now()).await?;
@@ -66,11 +71,11 @@ pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
 pub async fn cancel_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: Feedback) -> Result<()> {
     let mut tx = ctx.begin().await?;
     let (target, action) = lock(ctx, &tx, controller_id, id).await?;
+    check(&feedback)?;
     if !action.is_canceling_or_canceled() {
         let message = "The action is not under cancellation.";
         return Err(Error::new(Kind::ActionNotCancelable, message));
     }
-    check(ctx, &feedback)?;
     let (status, first) = match (feedback.execution, feedback.failed) {
         (Execution::Canceled, _) => {
             (ActionStatus::Warning, Some("Target reported cancel for a cancel which is not supported by the server."))
@@ -87,30 +92,30 @@ pub async fn cancel_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
     }
     let occurred_at = feedback.timestamp.unwrap_or_else(|| ctx.now());
     let new = store::NewStatus { action: id, status, occurred_at, code: feedback.code, messages };
-    check_room(ctx, &tx, &new).await?;
-    store::add_status(&*tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
     match status {
         ActionStatus::Canceled => close_canceled(ctx, &tx, target, &action, false).await?,
         ActionStatus::Error | ActionStatus::CancelRejected => {
+            // hawkBit: an action that is closed already says *running* now, and stays closed.
             let mut row = touched(ctx, &action, false);
             row.status = Set(ActionStatus::Running.code());
-            row.active = Set(Some(true));
             row.update(&*tx).await?;
         }
-        _ => {}
+        _ => {
+            check_status_quota(ctx, &*tx, id).await?;
+            check_messages(ctx, &new.messages)?;
+        }
     }
+    store::add_status(&*tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     Ok(tx.commit().await?)
 }
 
-fn check(ctx: &Ctx, feedback: &Feedback) -> Result<()> {
-    let count = i64::try_from(feedback.details.len()).unwrap_or(i64::MAX);
-    check_quota(ctx.settings().quotas.messages_per_action_status, 0, count, "the messages of a status")?;
+fn check(feedback: &Feedback) -> Result<()> {
     feedback.details.iter().try_for_each(|detail| text::no_markup("details", detail))
 }
 
 /// The target and its action. An action of another target is as unknown as one that does not exist.
-async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
+pub(super) async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
     let found = store::lock_with_target(&**tx, ctx.engine(), ctx.tenant_id(), controller_id, id).await?;
     if let Some(found) = found {
         return Ok(found);
@@ -138,14 +143,6 @@ fn meaning(feedback: &Feedback) -> (ActionStatus, &'static str) {
 fn with_code(mut details: Vec<String>, code: Option<i32>) -> Vec<String> {
     details.extend(code.map(|code| format!("Device reported status code: {code}")));
     details
-}
-
-/// A final status is always taken: a quota must not keep an action open.
-async fn check_room(ctx: &Ctx, tx: &Tx, new: &store::NewStatus) -> Result<()> {
-    match new.status {
-        ActionStatus::Finished | ActionStatus::Error | ActionStatus::Canceled => Ok(()),
-        _ => check_status_quota(ctx, &**tx, new.action).await,
-    }
 }
 
 /// What a reported status makes of the action, and of its target if that changes.

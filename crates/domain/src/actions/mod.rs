@@ -1,12 +1,14 @@
 //! Actions: one distribution set assigned to one target, and what becomes of it (semantics.md A3, A4).
 //!
-//! `assign.rs` makes them, `cancel.rs` takes them back, `feedback.rs` takes what devices report, `deployment.rs` is what
-//! a device reads, `delete.rs` and `cleanup.rs` forget. All of them lock the target's row first, so that a target's state has one writer at a time.
+//! `assign.rs` makes them, `confirmation.rs` lets them go on, `cancel.rs` takes them back, `feedback.rs` takes what
+//! devices report, `deployment.rs` is what a device reads, `delete.rs` and `cleanup.rs` forget. All of them lock the
+//! target's row first, so that a target's state has one writer at a time.
 //! `window.rs` and `cron.rs` say when a device may install.
 
 mod assign;
 mod cancel;
 mod cleanup;
+mod confirmation;
 mod cron;
 mod delete;
 mod deployment;
@@ -24,9 +26,11 @@ pub(crate) use cancel::cancel_lapsed;
 pub use cancel::{cancel, force, force_quit};
 pub use cleanup::clean_up;
 pub use delete::{Selected, SelectedOfTarget, delete, delete_of_target, delete_selected};
+pub(crate) use confirmation::confirm_all;
+pub use confirmation::{Confirmation, confirm, confirmation_feedback};
 pub use deployment::{
-    Chunk, Deployment, History, artifacts, canceling, check_download, deployment, find_download, installed,
-    note_download,
+    Chunk, Deployment, History, artifacts, canceling, check_download, confirmation, deployment, find_download,
+    installed, note_download,
 };
 pub use entity::{ActionStatus, ActionType, Model};
 pub use feedback::{Execution, Feedback, cancel_feedback, update_feedback};
@@ -209,6 +213,13 @@ async fn check_status_quota(ctx: &Ctx, db: &impl ConnectionTrait, action: i64) -
     let rows = store::statuses_of(ctx.tenant_id(), action).count(db).await?;
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
     check_quota(ctx.settings().quotas.status_entries_per_action, rows, 1, "the statuses of an action")
+}
+
+/// Fails when a status has more messages than it may. A long one counts as often as it is cut.
+fn check_messages(ctx: &Ctx, messages: &[String]) -> Result<()> {
+    let count = messages.iter().map(|m| store::pieces(m).len()).sum::<usize>();
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    check_quota(ctx.settings().quotas.messages_per_action_status, 0, count, "the messages of a status")
 }
 
 /// The action, if it is one of this target's: to a device, those of others are unknown.

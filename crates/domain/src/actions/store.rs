@@ -414,7 +414,7 @@ async fn add_messages(
 }
 
 /// A message in pieces that fit the column.
-fn pieces(message: &str) -> Vec<&str> {
+pub(super) fn pieces(message: &str) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = message;
     while let Some((at, _)) = rest.char_indices().nth(MAX_MESSAGE) {

@@ -7,8 +7,8 @@ use sea_orm::{ActiveModelTrait, Set};
 use subtle::ConstantTimeEq;
 
 use super::{
-    NextKind, UpdateStatus,
-    store::NewTarget,
+    NextKind, UpdateStatus, auto_confirm,
+    store::{self, NewTarget},
     view::{self, DeviceView},
 };
 use crate::{
@@ -77,20 +77,38 @@ pub struct Poll {
 /// cancels the action that it would offer if its maintenance window has lapsed. A poll that changes nothing writes
 /// nothing.
 pub async fn poll(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, address: &str) -> Result<Poll> {
-    let view = match view::get(ctx, settings, controller_id).await? {
-        Some(view) if needs_write(ctx, &view, address) => register(ctx, settings, controller_id, address).await?,
+    let view = heard_of(ctx, settings, controller_id, address).await?;
+    let view = cancel_lapsed(ctx, settings, view).await?;
+    let sleep = sleep(ctx, settings, &view);
+    Ok(Poll { view, sleep })
+}
+
+/// A poll for what there is to confirm: as [`poll`], but a lapsed maintenance window cancels nothing here. Also says how
+/// the target confirms its actions itself, if it does.
+pub async fn poll_confirmation(
+    ctx: &Ctx,
+    settings: &TenantSettings,
+    controller_id: &str,
+    address: &str,
+) -> Result<(Arc<DeviceView>, Option<auto_confirm::Model>)> {
+    let view = heard_of(ctx, settings, controller_id, address).await?;
+    let auto_confirm = store::auto_confirmation(ctx.db().read(), ctx.tenant_id(), view.target).await?;
+    Ok((view, auto_confirm))
+}
+
+/// The view, after noting that the device was heard of.
+async fn heard_of(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, address: &str) -> Result<Arc<DeviceView>> {
+    match view::get(ctx, settings, controller_id).await? {
+        Some(view) if needs_write(ctx, &view, address) => register(ctx, settings, controller_id, address).await,
         Some(view) => {
             let room = ctx.services().last_seen.note(view.target, ctx.now());
             if !room || ctx.settings().eager_poll_persistence {
                 super::flush_last_seen(ctx.services()).await?;
             }
-            view
+            Ok(view)
         }
-        None => plug_and_play(ctx, settings, controller_id, address).await?,
-    };
-    let view = cancel_lapsed(ctx, settings, view).await?;
-    let sleep = sleep(ctx, settings, &view);
-    Ok(Poll { view, sleep })
+        None => plug_and_play(ctx, settings, controller_id, address).await,
+    }
 }
 
 /// The view after its next action is cancelled, if that action's maintenance window has lapsed.

@@ -71,6 +71,31 @@ pub mod metadata {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+pub mod auto_confirm {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "sp_target_conf_status")]
+    pub struct Model {
+        #[sea_orm(primary_key)]
+        pub id: i64,
+        pub target: i64,
+        pub initiator: Option<String>,
+        pub remark: Option<String>,
+        pub created_at: Option<i64>,
+        pub created_by: Option<String>,
+        pub last_modified_at: Option<i64>,
+        pub last_modified_by: Option<String>,
+        pub optlock_revision: Option<i64>,
+        pub tenant: String,
+    }
+
+    #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 /// `update_status` of a target (semantics.md A1, G3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]

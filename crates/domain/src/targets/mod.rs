@@ -1,9 +1,10 @@
 //! Targets: the devices that the server knows (semantics.md A1).
 //!
 //! Creation and edits by operators here; what devices do themselves is in `device.rs` (polls, registration) and
-//! `attributes.rs`. The assignment of sets is `actions`' business.
+//! `attributes.rs`, confirming by itself in `auto_confirm.rs`. The assignment of sets is `actions`' business.
 
 pub mod attributes;
+pub mod auto_confirm;
 mod device;
 pub mod entity;
 pub mod fields;
@@ -15,7 +16,7 @@ pub(crate) mod store;
 pub mod target_type;
 mod view;
 
-pub use device::{Credentials, Poll, authenticate, poll};
+pub use device::{Credentials, Poll, authenticate, poll, poll_confirmation};
 pub use entity::{Model, UpdateStatus};
 pub use last_seen::{LastSeen, flush as flush_last_seen};
 pub use poll_status::PollStatus;

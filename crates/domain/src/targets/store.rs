@@ -206,6 +206,36 @@ pub async fn auto_confirming(
     rows.iter().map(|r| r.try_get("", "target")).collect()
 }
 
+/// How a target confirms its actions itself, if it does.
+pub async fn auto_confirmation(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    target: i64,
+) -> Result<Option<entity::auto_confirm::Model>, DbErr> {
+    Ok(auto_confirmations(db, tenant, &[target]).await?.pop())
+}
+
+/// As [`auto_confirmation`], of those among `targets` that do.
+pub async fn auto_confirmations(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    targets: &[i64],
+) -> Result<Vec<entity::auto_confirm::Model>, DbErr> {
+    use entity::auto_confirm::{Column, Entity};
+    let mut found = Vec::new();
+    for chunk in targets.chunks(999) {
+        let select = Entity::find().filter(Column::Tenant.eq(tenant));
+        found.extend(select.filter(Column::Target.is_in(chunk.iter().copied())).all(db).await?);
+    }
+    Ok(found)
+}
+
+pub async fn delete_auto_confirmation(db: &impl ConnectionTrait, tenant: &str, target: i64) -> Result<(), DbErr> {
+    use entity::auto_confirm::{Column, Entity};
+    Entity::delete_many().filter(Column::Tenant.eq(tenant)).filter(Column::Target.eq(target)).exec(db).await?;
+    Ok(())
+}
+
 #[derive(Serialize)]
 struct Seen {
     id: i64,
