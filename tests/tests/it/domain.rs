@@ -1,5 +1,6 @@
 //! Rules of the domain that need a set clock, two nodes in one process, or a look below the API (`kettle_domain`).
 
+mod action_model;
 mod actions_deleted;
 mod invalidation;
 mod maintenance_window;

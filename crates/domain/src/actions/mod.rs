@@ -25,9 +25,9 @@ pub use assign::{Assigned, Outcome, Request, assign};
 pub(crate) use cancel::cancel_lapsed;
 pub use cancel::{cancel, force, force_quit};
 pub use cleanup::clean_up;
-pub use delete::{Selected, SelectedOfTarget, delete, delete_of_target, delete_selected};
 pub(crate) use confirmation::confirm_all;
 pub use confirmation::{Confirmation, confirm, confirmation_feedback};
+pub use delete::{Selected, SelectedOfTarget, delete, delete_of_target, delete_selected};
 pub use deployment::{
     Chunk, Deployment, History, artifacts, canceling, check_download, confirmation, deployment, find_download,
     installed, note_download,

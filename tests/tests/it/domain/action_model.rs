@@ -1,0 +1,406 @@
+//! Random sequences of calls, by operators and devices, against a reference of the state machine of actions: after each
+//! call the whole state that can be observed is compared. A failure is shrunk to the fewest calls that show it.
+
+mod reference;
+mod steps;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use kettle_domain::{
+    Kind,
+    actions::{self, ActionStatus, ActionType, Confirmation, Feedback, Request, WindowText},
+    distribution_sets, software_modules,
+    targets::{UpdateStatus, auto_confirm},
+};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+use self::{
+    reference::{Action, Answer, Reference, Target},
+    steps::{By, SETS, Step, TARGETS, Urgency, Work, sequences},
+};
+use super::*;
+
+const LENGTH: usize = 50;
+const SHRINKS: u32 = 3000;
+/// The id of no action.
+const NOBODY: i64 = 1 << 40;
+
+#[test]
+fn actions_go_as_the_reference_says_on_sqlite() {
+    check(Engine::Sqlite, 40);
+}
+
+#[test]
+fn actions_go_as_the_reference_says_on_postgres() {
+    check(Engine::Postgres, 8);
+}
+
+/// One sequence per seed, each in a tenant of its own.
+fn check(engine: Engine, seeds: u8) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let store = runtime.block_on(Store::migrated(engine));
+    let tenants = AtomicU32::new(0);
+    for seed in 0..seeds {
+        let config = Config { cases: 1, max_shrink_iters: SHRINKS, failure_persistence: None, ..Config::default() };
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+        let result = TestRunner::new_with_rng(config, rng).run(&sequences(LENGTH), |sequence| {
+            let tenant = format!("CASE{}", tenants.fetch_add(1, Ordering::Relaxed));
+            runtime.block_on(follow(&store, &tenant, &sequence))
+        });
+        match result {
+            Err(TestError::Fail(why, sequence)) => panic!("seed {seed}, shrunk to {sequence:#?}\n{why}"),
+            Err(error) => panic!("seed {seed}: {error}"),
+            Ok(()) => {}
+        }
+    }
+}
+
+/// Runs a sequence, then closes all that is still active.
+async fn follow(store: &Store, tenant: &str, sequence: &[Step]) -> Result<(), TestCaseError> {
+    let mut world = World::start(store, tenant).await;
+    for step in sequence {
+        world.step(step).await?;
+    }
+    world.way_out(sequence.len() % 2 == 0).await
+}
+
+/// The reference beside a node of ours.
+struct World<'s> {
+    store: &'s Store,
+    node: Node,
+    device: Ctx,
+    sets: Vec<i64>,
+    targets: Vec<i64>,
+    reference: Reference,
+    seen: State,
+}
+
+/// What can be observed, with targets, sets and actions by number.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct State {
+    targets: Vec<Target>,
+    actions: Vec<ActionState>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct ActionState {
+    target: usize,
+    set: usize,
+    action_type: ActionType,
+    status: ActionStatus,
+    active: bool,
+    last_code: Option<i32>,
+    rows: usize,
+    newest: ActionStatus,
+}
+
+impl From<&Action> for ActionState {
+    fn from(action: &Action) -> ActionState {
+        ActionState {
+            target: action.target,
+            set: action.set,
+            action_type: action.action_type,
+            status: action.status,
+            active: action.active,
+            last_code: action.last_code,
+            rows: action.rows.len(),
+            newest: action.rows[action.rows.len() - 1],
+        }
+    }
+}
+
+impl<'s> World<'s> {
+    async fn start(store: &'s Store, tenant: &str) -> World<'s> {
+        let node = Node::start(&store.db).await;
+        let node = Node { ctx: Ctx::system(&node.services, Tenant::new(tenant)), ..node };
+        tenants::ensure(&node.services, &node.ctx.tenant).await.unwrap();
+        let created = (0..TARGETS).map(|n| named(&controller_id(n))).collect();
+        let created = targets::create(&node.ctx, created).await.unwrap();
+        let mut sets = Vec::new();
+        for (n, migration_step) in SETS.into_iter().enumerate() {
+            sets.push(set(&node.ctx, n, migration_step).await);
+        }
+        let reference = Reference::new(TARGETS, &SETS);
+        World {
+            store,
+            device: Ctx::device(&node.services, node.ctx.tenant.clone()),
+            targets: created.iter().map(|shown| shown.target.id).collect(),
+            seen: State { targets: reference.targets.clone(), actions: Vec::new() },
+            sets,
+            node,
+            reference,
+        }
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        self.reference.now += 1000;
+        self.node.clock.advance(1000);
+        let (answer, ids) = (self.run(step).await, self.action_ids().await);
+        let expected = self.reference.run(step);
+        self.node.clock.advance(self.reference.now - self.node.ctx.now());
+        let answer = answer.map(|answer| match answer {
+            Answer::Offer { next, installed, request_attributes } => {
+                let number = |id: usize| ids.iter().position(|known| *known == id as i64).unwrap_or(usize::MAX);
+                let next = next.map(|(id, kind)| (number(id), kind));
+                Answer::Offer { next, installed: installed.map(number), request_attributes }
+            }
+            other => other,
+        });
+        let seen = self.state().await;
+        let before = std::mem::replace(&mut self.seen, seen);
+        let now = State {
+            targets: self.reference.targets.clone(),
+            actions: self.reference.actions.iter().map(ActionState::from).collect(),
+        };
+        same(step, "the answer", &answer, &expected)?;
+        same(step, "the targets", &self.seen.targets, &now.targets)?;
+        same(step, "the actions", &self.seen.actions, &now.actions)?;
+        self.invariants(step, &before)
+    }
+
+    /// What holds whatever the reference says.
+    fn invariants(&self, step: &Step, before: &State) -> Result<(), TestCaseError> {
+        use ActionStatus::*;
+        for (number, action) in self.seen.actions.iter().enumerate() {
+            let open = matches!(action.status, Running | Retrieved | Canceling | WaitForConfirmation);
+            holds(step, !action.active || open, "an active action is in an open state", action)?;
+            let reopened = action.active && before.actions.get(number).is_some_and(|before| !before.active);
+            holds(step, !reopened, "a closed action stays closed", action)?;
+            let failed = self.reference.actions.iter().any(|a| a.target == action.target && a.rows.contains(&Error));
+            let assigned = self.seen.targets[action.target].assigned.is_some();
+            let excused = failed || assigned || !action.active;
+            holds(step, excused, "without a failure, a target with an active action has an assignment", action)?;
+        }
+        let under_way = |state: &State, target: usize| {
+            let counts = |a: &&ActionState| a.target == target && a.active && a.status != Canceling && !SETS[a.set];
+            state.actions.iter().filter(counts).count()
+        };
+        if let Step::Assign { targets, set, .. } = step {
+            let new = &self.seen.actions[before.actions.len()..];
+            for target in targets.iter().copied().filter(|target| new.iter().any(|a| a.target == *target)) {
+                let (count, expected) = (under_way(&self.seen, target), usize::from(!SETS[*set]));
+                holds(step, count == expected, "an assignment puts aside all but migration steps", &count)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every action that is still active can be closed: by the operator, or by the device alone.
+    async fn way_out(&mut self, by_operator: bool) -> Result<(), TestCaseError> {
+        for target in 0..TARGETS {
+            while let Some(open) = self.reference.actions.iter().position(|a| a.target == target && a.active) {
+                let newer = self.reference.actions[open + 1..].iter().filter(|a| a.target == target).count();
+                let pick = steps::Pick { own: true, nth: newer };
+                let closed = actions::Execution::Closed;
+                let work = match (by_operator, self.reference.actions[open].status) {
+                    (true, ActionStatus::Canceling) => Work::ForceQuit,
+                    (true, _) => Work::Cancel,
+                    (false, ActionStatus::WaitForConfirmation) => {
+                        Work::Confirm { by: By::Device, confirmed: true, code: None }
+                    }
+                    (false, ActionStatus::Canceling) => Work::CancelFeedback { execution: closed, failed: false },
+                    (false, _) => {
+                        Work::Feedback { execution: closed, failed: false, code: None, when: steps::When::NotSaid }
+                    }
+                };
+                let step = Step::Work { target, pick, work };
+                self.step(&step).await?;
+            }
+            self.step(&Step::Poll { target }).await?;
+        }
+        holds(&Step::Lapse, !self.seen.actions.iter().any(|a| a.active), "all can be closed", &self.seen)
+    }
+
+    /// The step on our side. An offer names actions by id.
+    async fn run(&self, step: &Step) -> Result<Answer, Kind> {
+        let Node { ctx, clock, .. } = &self.node;
+        match step {
+            Step::Assign { targets, set, urgency, weight, confirmation, windowed } => {
+                let window = || WindowText {
+                    schedule: "0 30 0 15 11 ? 2023".into(),
+                    duration: "01:00:00".into(),
+                    timezone: "+01:00".into(),
+                };
+                let request = |target: &usize| Request {
+                    weight: *weight,
+                    confirmation_required: *confirmation,
+                    window: windowed.then(window),
+                    ..self.request(*target, *set, *urgency)
+                };
+                self.assign(targets.iter().map(request).collect(), false).await
+            }
+            Step::AssignOffline { target, set } => {
+                self.assign(vec![self.request(*target, *set, Urgency::Forced)], true).await
+            }
+            Step::Flow(on) => self.configure("user.confirmation.flow.enabled", *on).await,
+            Step::Autoclose(on) => self.configure("repository.actions.autoclose.enabled", *on).await,
+            Step::Lapse => {
+                clock.advance((NOW + reference::LAPSE - ctx.now()).max(0));
+                Ok(Answer::Done)
+            }
+            Step::AutoConfirm { by, target, on } => {
+                let id = controller_id(*target);
+                let wanted = auto_confirm::Activate::default();
+                done(match (by, on) {
+                    (By::Operator, true) => auto_confirm::activate(ctx, &id, wanted).await,
+                    (By::Operator, false) => auto_confirm::deactivate(ctx, &id).await,
+                    (By::Device, true) => auto_confirm::activate_by_device(&self.device, &id, wanted).await,
+                    (By::Device, false) => auto_confirm::deactivate_by_device(&self.device, &id).await,
+                })
+            }
+            Step::Poll { target } => {
+                let view = self.node.poll(&controller_id(*target)).await.view;
+                Ok(Answer::Offer {
+                    next: view.next.as_ref().map(|next| (next.id as usize, next.kind)),
+                    installed: view.installed_action.map(|id| id as usize),
+                    request_attributes: view.request_attributes,
+                })
+            }
+            Step::Work { target, pick, work } => {
+                let ids = self.action_ids().await;
+                let id = self.reference.pick(*target, *pick).map_or(NOBODY, |number| ids[number]);
+                self.work(&controller_id(*target), id, work).await
+            }
+        }
+    }
+
+    async fn work(&self, target: &str, id: i64, work: &Work) -> Result<Answer, Kind> {
+        let (ctx, device) = (&self.node.ctx, &self.device);
+        let report =
+            |execution, failed, code, timestamp| Feedback { execution, failed, code, details: vec![], timestamp };
+        done(match *work {
+            Work::Cancel => actions::cancel(ctx, target, id).await,
+            Work::ForceQuit => actions::force_quit(ctx, target, id).await,
+            Work::Force => actions::force(ctx, target, id, true).await.map(|_| ()),
+            Work::Confirm { by, confirmed, code } => {
+                let answer = Confirmation { confirmed, code, details: vec![] };
+                match by {
+                    By::Operator => actions::confirm(ctx, target, id, answer).await,
+                    By::Device => actions::confirmation_feedback(device, target, id, answer).await,
+                }
+            }
+            Work::ReadDeployment => actions::deployment(device, target, id, 0).await.map(|_| ()),
+            Work::ReadConfirmation => actions::confirmation(device, target, id, 0).await.map(|_| ()),
+            Work::ReadCancel => actions::canceling(device, target, id).await,
+            Work::ReadInstalled => actions::installed(device, target, id, 0).await.map(|_| ()),
+            Work::Feedback { execution, failed, code, when } => {
+                let feedback = report(execution, failed, code, when.at(ctx.now()));
+                actions::update_feedback(device, target, id, feedback).await
+            }
+            Work::CancelFeedback { execution, failed } => {
+                actions::cancel_feedback(device, target, id, report(execution, failed, Some(7), None)).await
+            }
+        })
+    }
+
+    fn request(&self, target: usize, set: usize, urgency: Urgency) -> Request {
+        Request {
+            controller_id: controller_id(target),
+            set: self.sets[set],
+            action_type: urgency.action_type(),
+            forced_time: urgency.forced_time(),
+            weight: None,
+            confirmation_required: None,
+            window: None,
+        }
+    }
+
+    async fn assign(&self, requests: Vec<Request>, offline: bool) -> Result<Answer, Kind> {
+        let outcome = actions::assign(&self.node.ctx, requests, offline).await.map_err(|error| error.kind)?;
+        Ok(Answer::Assigned { assigned: outcome.assigned, already: outcome.already_assigned })
+    }
+
+    async fn configure(&self, key: &str, on: bool) -> Result<Answer, Kind> {
+        done(configuration::put(&self.node.ctx, vec![(key.into(), configuration::Value::Boolean(on))]).await)
+    }
+
+    async fn action_ids(&self) -> Vec<i64> {
+        let sql = "SELECT id FROM sp_action WHERE tenant = $1 ORDER BY id";
+        let rows = self.store.rows(sql, [self.node.ctx.tenant_id().into()]).await;
+        rows.iter().map(|row| row.try_get("", "id").unwrap()).collect()
+    }
+
+    async fn state(&self) -> State {
+        let number = |ids: &[i64], id: i64| ids.iter().position(|known| *known == id).unwrap();
+        let tenant = self.node.ctx.tenant_id();
+        let sql = "SELECT t.update_status, t.assigned_distribution_set, t.installed_distribution_set, t.install_date, \
+                   t.request_controller_attributes, \
+                   (SELECT count(*) FROM sp_target_conf_status c WHERE c.target = t.id) AS auto_confirm \
+                   FROM sp_target t WHERE t.tenant = $1 ORDER BY t.id";
+        let rows = self.store.rows(sql, [tenant.into()]).await;
+        let set = |id: Option<i64>| id.map(|id| number(&self.sets, id));
+        let targets = rows.iter().map(|row| Target {
+            status: update_status(row.try_get("", "update_status").unwrap()),
+            assigned: set(row.try_get("", "assigned_distribution_set").unwrap()),
+            installed: set(row.try_get("", "installed_distribution_set").unwrap()),
+            installed_at: row.try_get("", "install_date").unwrap(),
+            request_attributes: row.try_get("", "request_controller_attributes").unwrap(),
+            auto_confirm: row.try_get::<i64>("", "auto_confirm").unwrap() == 1,
+        });
+        let sql = "SELECT a.target, a.distribution_set, a.action_type, a.status, a.active, a.last_action_status_code, \
+                   (SELECT count(*) FROM sp_action_status s WHERE s.action = a.id) AS n, \
+                   (SELECT s.status FROM sp_action_status s WHERE s.action = a.id ORDER BY s.id DESC LIMIT 1) AS newest \
+                   FROM sp_action a WHERE a.tenant = $1 ORDER BY a.id";
+        let rows = self.store.rows(sql, [tenant.into()]).await;
+        let actions = rows.iter().map(|row| ActionState {
+            target: number(&self.targets, row.try_get("", "target").unwrap()),
+            set: number(&self.sets, row.try_get("", "distribution_set").unwrap()),
+            action_type: ActionType::from_code(row.try_get("", "action_type").unwrap()),
+            status: ActionStatus::from_code(row.try_get("", "status").unwrap()),
+            active: row.try_get("", "active").unwrap(),
+            last_code: row.try_get("", "last_action_status_code").unwrap(),
+            rows: row.try_get::<i64>("", "n").unwrap() as usize,
+            newest: ActionStatus::from_code(row.try_get("", "newest").unwrap()),
+        });
+        State { targets: targets.collect(), actions: actions.collect() }
+    }
+}
+
+fn controller_id(target: usize) -> String {
+    format!("d{target}")
+}
+
+async fn set(ctx: &Ctx, number: usize, required_migration_step: bool) -> i64 {
+    let name = format!("fw-{number}");
+    let module = software_modules::Create {
+        name: name.clone(),
+        version: "1".into(),
+        module_type: "os".into(),
+        vendor: None,
+        description: None,
+        encrypted: false,
+    };
+    let module = software_modules::create(ctx, vec![module]).await.unwrap()[0].module.id;
+    let set = distribution_sets::Create {
+        name,
+        version: "1".into(),
+        set_type: Some("os".into()),
+        description: None,
+        required_migration_step,
+        modules: vec![module],
+    };
+    distribution_sets::create(ctx, vec![set]).await.unwrap()[0].set.id
+}
+
+fn update_status(code: i32) -> UpdateStatus {
+    use UpdateStatus::*;
+    [Unknown, InSync, Pending, Error, Registered].into_iter().find(|status| *status as i32 == code).unwrap()
+}
+
+fn done(result: kettle_domain::Result<()>) -> Result<Answer, Kind> {
+    result.map(|()| Answer::Done).map_err(|error| error.kind)
+}
+
+fn same<T: std::fmt::Debug + PartialEq>(step: &Step, what: &str, found: &T, expected: &T) -> Result<(), TestCaseError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(TestCaseError::fail(format!("after {step:?}: {what}\n   found {found:?}\nexpected {expected:?}")))
+}
+
+fn holds(step: &Step, holds: bool, rule: &str, found: &impl std::fmt::Debug) -> Result<(), TestCaseError> {
+    if holds {
+        return Ok(());
+    }
+    Err(TestCaseError::fail(format!("after {step:?}: {rule}, but found {found:?}")))
+}
