@@ -4,8 +4,14 @@ use std::{path::PathBuf, process::Command};
 
 use crate::harness::{Engine, kettle_binary, psql_binary, shared_postgres, skip_visibly, workspace};
 
-const SCENARIOS: [&str; 5] =
-    ["01_targets", "03_software_modules", "05_deployment_over_ddi", "06_cancel_over_ddi", "07_device_authentication"];
+const SCENARIOS: [&str; 6] = [
+    "01_targets",
+    "03_software_modules",
+    "05_deployment_over_ddi",
+    "06_cancel_over_ddi",
+    "07_device_authentication",
+    "08_confirmation",
+];
 
 #[test]
 fn answers_on_sqlite_are_the_recorded_ones() {

@@ -4,6 +4,7 @@ mod artifacts;
 mod cancel_action;
 mod cbor;
 mod config_data;
+mod confirmation_base;
 mod controller;
 mod deployment_base;
 mod feedback;

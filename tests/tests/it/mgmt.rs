@@ -2,6 +2,7 @@
 
 mod actions;
 mod actions_deleted;
+mod confirmation;
 mod distributionsets;
 mod distributionsets_invalidate;
 mod distributionsettags;

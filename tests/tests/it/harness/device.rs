@@ -32,6 +32,11 @@ impl Device<'_> {
         self.send(Method::PUT, path, &[], Some(body)).await
     }
 
+    /// A POST without a body.
+    pub async fn send_empty(&self, path: &str) -> Answer {
+        self.send(Method::POST, path, &[], None).await
+    }
+
     pub async fn poll(&self) -> Value {
         self.get("").await.expect(200).json()
     }
