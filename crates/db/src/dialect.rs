@@ -51,6 +51,14 @@ impl Engine {
         }
     }
 
+    /// Whether `upper()` leaves letters beyond ASCII as they are.
+    pub fn folds_ascii_only(self) -> bool {
+        match self {
+            Engine::Sqlite => true,
+            Engine::Postgres => false,
+        }
+    }
+
     /// Locks the rows read until the transaction ends. SQLite has one writer anyway.
     pub fn for_update(self) -> &'static str {
         match self {

@@ -34,7 +34,8 @@ macro_rules! migration {
 }
 
 /// Every migration, in order.
-pub const ALL: &[Migration] = &[migration!(1, "hawkbit_tables"), migration!(2, "kettle_tables")];
+pub const ALL: &[Migration] =
+    &[migration!(1, "hawkbit_tables"), migration!(2, "kettle_tables"), migration!(3, "search_indexes")];
 
 impl Migration {
     pub fn sql(&self, engine: Engine) -> &'static str {

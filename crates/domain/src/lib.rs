@@ -14,7 +14,7 @@ pub mod distribution_set_types;
 pub mod distribution_sets;
 pub mod error;
 mod listing;
-mod search;
+pub mod search;
 pub mod settings;
 pub mod software_module_types;
 pub mod software_modules;

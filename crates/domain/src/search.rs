@@ -1,16 +1,21 @@
 //! `q=` and `sort=` over an entity's fields, and the one way a page of a list is read.
 
-use kettle_ql::{Entity, FieldError, Macros, Node, ParseError};
+mod store;
+
+use std::collections::HashMap;
+
+use kettle_ql::{Entity, FieldError, Macros, Node, ParseError, Search, Values};
 use sea_orm::{
     ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Order, QueryResult, QueryTrait, Select,
-    sea_query::{Alias, Asterisk, Condition, Expr, Func, Query, SelectStatement},
+    sea_query::{Alias, Condition, SelectStatement},
 };
 
 use crate::{
     ctx::Ctx,
     error::{Error, Kind, Result},
     listing::{Listing, Page},
-    targets, tenants,
+    targets,
+    tenants::{self, TenantSettings},
 };
 
 /// Columns that no two rows of a tenant share.
@@ -24,16 +29,40 @@ pub async fn condition(ctx: &Ctx, entity: &Entity, q: &str) -> Result<Condition>
 
 /// As [`condition`], of a search that is parsed already.
 pub async fn condition_of(ctx: &Ctx, entity: &Entity, node: &Node) -> Result<Condition> {
-    let now_ts = ctx.now();
+    Ok(Search::new(node, entity, &macros(ctx).await?)?.condition())
+}
+
+/// What the macros of a search stand for now.
+pub async fn macros(ctx: &Ctx) -> Result<Macros> {
     let settings = tenants::settings(ctx.services(), &ctx.tenant).await?;
-    let overdue = settings.map_or(0, |s| s.polling.default.latest_ms() + s.polling_overdue_ms);
-    Ok(kettle_ql::condition(node, entity, &Macros { now_ts, overdue_ts: now_ts - overdue })?)
+    Ok(settings.map_or(Macros { now_ts: ctx.now(), overdue_ts: ctx.now() }, |s| macros_of(ctx, &s)))
+}
+
+fn macros_of(ctx: &Ctx, settings: &TenantSettings) -> Macros {
+    let now_ts = ctx.now();
+    Macros { now_ts, overdue_ts: now_ts - settings.polling.default.latest_ms() - settings.polling_overdue_ms }
+}
+
+/// A stored search, to be matched in memory with what [`values`] loads for it; its macros are those of `settings`.
+pub fn stored(ctx: &Ctx, settings: &TenantSettings, entity: &Entity, q: &str) -> Result<Search> {
+    Ok(Search::new(&kettle_ql::parse(q)?, entity, &macros_of(ctx, settings))?)
+}
+
+/// What `searches` ask of the rows `ids` of an entity, an entry for each. It is read once however many searches there are:
+/// a statement for the row's own columns, and one for each related table that some search names.
+pub async fn values(
+    ctx: &Ctx,
+    entity: &Entity,
+    searches: impl IntoIterator<Item = &Search>,
+    ids: &[i64],
+) -> Result<HashMap<i64, Values>> {
+    let fields = searches.into_iter().flat_map(Search::fields);
+    Ok(store::values(ctx.db().read(), ctx.engine(), ctx.tenant_id(), entity, fields, ids).await?)
 }
 
 /// Checks a search over targets without running it.
 pub fn targets(q: &str) -> Result<()> {
-    let node = kettle_ql::parse(q)?;
-    kettle_ql::condition(&node, &targets::fields::ENTITY, &Macros { now_ts: 0, overdue_ts: 0 })?;
+    Search::new(&kettle_ql::parse(q)?, &targets::fields::ENTITY, &Macros { now_ts: 0, overdue_ts: 0 })?;
     Ok(())
 }
 
@@ -115,31 +144,33 @@ pub async fn rows<T>(
     known_total: Option<u64>,
     decode: impl Fn(&QueryResult) -> Result<T, DbErr>,
 ) -> Result<Page<T>> {
+    let db = ctx.db().read();
     if let Some(q) = &listing.q {
-        select.cond_where(condition(ctx, entity, q).await?);
+        let mut hits = select.clone();
+        hits.cond_where(condition(ctx, entity, q).await?);
+        let rows = db.query_all(&store::page_of_hits(select, &hits, entity.table, listing, &order)).await?;
+        let content = rows.iter().map(decode).collect::<Result<_, _>>()?;
+        let total = match rows.first() {
+            Some(row) => u64::try_from(row.try_get::<i64>("", store::TOTAL)?).unwrap_or(0),
+            None if listing.offset == 0 => 0,
+            None => store::count(db, hits).await?,
+        };
+        return Ok(Page { content, total });
     }
     let unordered = select.clone();
     for (column, direction) in order {
         select.order_by((Alias::new(entity.table), Alias::new(column)), direction);
     }
-    let db = ctx.db().read();
     let rows = db.query_all(select.offset(listing.offset).limit(listing.limit)).await?;
     let content = rows.iter().map(decode).collect::<Result<Vec<_>, _>>()?;
     let read = content.len() as u64;
-    let total = match known_total.filter(|_| listing.q.is_none()) {
+    let total = match known_total {
         Some(total) => total,
         // A page that is not full is the last one.
         None if read < listing.limit && (read > 0 || listing.offset == 0) => listing.offset + read,
-        None => count(db, unordered).await?,
+        None => store::count(db, unordered).await?,
     };
     Ok(Page { content, total })
-}
-
-async fn count(db: &impl ConnectionTrait, rows: SelectStatement) -> Result<u64, DbErr> {
-    let mut count = Query::select();
-    count.expr(Func::count(Expr::col(Asterisk))).from_subquery(rows, Alias::new("found"));
-    let total: i64 = db.query_one(&count).await?.map(|row| kettle_db::column(&row, 0)).transpose()?.unwrap_or(0);
-    Ok(u64::try_from(total).unwrap_or(0))
 }
 
 impl From<ParseError> for Error {

@@ -30,7 +30,7 @@ pub enum Kind {
 }
 
 /// Where a field is stored.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Path {
     /// A column of the root table; the only kind that can be sorted by.
     Column(&'static str),
@@ -45,7 +45,7 @@ pub enum Path {
 }
 
 /// From one table to the next: to the rows of `table` whose `column` equals the column `from` of the table before.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Step {
     pub table: &'static str,
     pub column: &'static str,

@@ -1,178 +1,116 @@
 //! The tree to a condition over an entity's tables: E4's meaning of operators, nulls, maps and relations.
 //!
 //! Everything outside the root table is asked in subqueries, so that a condition neither repeats rows nor interferes
-//! with the joins of the query it goes into. The text is the same for all engines; values are always bound.
+//! with the joins of the query it goes into. The text is the same for all engines; values are always bound. What
+//! changes here changes in [`crate::memory`] too: a test compares them.
 
 use sea_query::{BinOper, Condition, Expr, ExprTrait, Func, JoinType, Query, SelectStatement};
-use thiserror::Error;
 
-use crate::fields::{Entity, Kind, Path, Step};
+use crate::fields::{Entity, Path, Step};
 use crate::macros::Macros;
-use crate::tree::{Comparison, Node, Order, Test};
-use crate::wildcard::{LIKE_ESCAPE, to_like};
-
-/// A well-formed query that does not fit the entity. `field` is the name as the query has it, in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum FieldError {
-    /// Answered as `rsqlInvalidField`.
-    #[error("There is no search field {field}")]
-    UnknownField { field: String },
-    /// Answered as `rsqlInvalidField`, with this message.
-    #[error("Value of {field} must be one of the following: [{}]", .allowed.join(", "))]
-    BadEnumValue { field: String, allowed: Vec<&'static str> },
-    /// Answered as `body.notReadable`: the peer fails only when it binds the value.
-    #[error("The value of {field} must be a number")]
-    BadNumber { field: String },
-    /// Answered as `rsqlParamSyntax`.
-    #[error("The value of {field} must be true or false")]
-    BadBoolean { field: String },
-    /// Answered as `rsqlParamSyntax`.
-    #[error("{field} has no order")]
-    NoOrder { field: String },
-}
+use crate::search::{Ask, Branch, Check, FieldError, Operand, Search};
+use crate::tree::{Node, Order};
+use crate::wildcard::LIKE_ESCAPE;
 
 /// The condition that holds for the rows of `entity` which the query asks for.
 pub fn condition(node: &Node, entity: &Entity, macros: &Macros) -> Result<Condition, FieldError> {
-    let (group, children) = match node {
-        Node::And(children) => (Condition::all(), children),
-        Node::Or(children) => (Condition::any(), children),
-        Node::Comparison(comparison) => return compare(comparison, entity, macros),
-    };
-    children.iter().try_fold(group, |group, child| Ok(group.add(condition(child, entity, macros)?)))
+    Ok(Search::new(node, entity, macros)?.condition())
 }
 
-fn compare(comparison: &Comparison, entity: &Entity, macros: &Macros) -> Result<Condition, FieldError> {
-    let name = comparison.field.as_str();
-    let (field, key) = entity.resolve(name).ok_or_else(|| FieldError::UnknownField { field: name.to_owned() })?;
-    let operand = Operand { name, kind: field.kind, macros };
-    let negated = comparison.negated;
-    Ok(match field.path {
-        Path::Column(column) => column_test(column_of(entity.table, column), &operand, &comparison.test, negated)?,
+impl Search {
+    /// The condition that holds for the rows of the entity which are asked for.
+    pub fn condition(&self) -> Condition {
+        group(&self.root, self.table)
+    }
+}
+
+fn group(branch: &Branch, root: &'static str) -> Condition {
+    let (group_of, children) = match branch {
+        Branch::All(children) => (Condition::all(), children),
+        Branch::Any(children) => (Condition::any(), children),
+        Branch::Ask(ask) => return compare(ask, root),
+    };
+    children.iter().fold(group_of, |all, child| all.add(group(child, root)))
+}
+
+fn compare(ask: &Ask, root: &'static str) -> Condition {
+    match ask.field.path {
+        Path::Column(column) => column_test(column_of(root, column), &ask.check, ask.negated),
         Path::Related { steps, column } => {
-            let last = alias(steps.len());
-            let test = operand.test(Expr::col((last, column)), &comparison.test)?;
-            exists(rows(entity.table, steps, Some(test)), !negated)
+            let test = test(Expr::col((alias(steps.len()), column)), &ask.check);
+            exists(rows(root, steps, Some(test)), !ask.negated)
         }
-        Path::Map { table, owner, key: key_column, value } => {
+        Path::Map { table, owner, key, value } => {
             let value = Expr::col((alias(1), value));
-            let (test, present) = match comparison.test {
-                Test::Present => (Condition::all().add(value.is_not_null()), !negated),
-                _ => (column_test(value, &operand, &comparison.test, negated)?, true),
+            let (test, present) = match ask.check {
+                Check::Present => (Condition::all().add(value.is_not_null()), !ask.negated),
+                _ => (column_test(value, &ask.check, ask.negated), true),
             };
-            let mut rows = rows(entity.table, &[Step { table, column: owner, from: "id" }], None);
-            rows.and_where(upper(Expr::col((alias(1), key_column))).eq(upper(key)));
+            let mut rows = rows(root, &[Step { table, column: owner, from: "id" }], None);
+            rows.and_where(upper(Expr::col((alias(1), key))).eq(upper(ask.key.as_str())));
             rows.cond_where(test);
             exists(rows, present)
         }
         Path::Exists { steps } => {
-            let wanted = operand.existence(&comparison.test)?;
-            exists(rows(entity.table, steps, None), wanted != negated)
+            let wanted = matches!(ask.check, Check::Exists(true));
+            exists(rows(root, steps, None), wanted != ask.negated)
         }
-    })
+    }
 }
 
 /// A test of one column. Negated, it also holds for null.
-fn column_test(column: Expr, operand: &Operand<'_>, test: &Test, negated: bool) -> Result<Condition, FieldError> {
-    let plain = operand.test(column.clone(), test)?;
-    Ok(match (negated, test) {
+fn column_test(column: Expr, check: &Check, negated: bool) -> Condition {
+    let plain = test(column.clone(), check);
+    match (negated, check) {
         (false, _) => Condition::all().add(plain),
-        (true, Test::Present) => Condition::all().add(column.is_null()),
+        (true, Check::Present) => Condition::all().add(column.is_null()),
         (true, _) => Condition::any().add(column.is_null()).add(plain.not()),
-    })
+    }
 }
 
-/// What a column is compared with: reads values as the field's kind.
-struct Operand<'a> {
-    name: &'a str,
-    kind: Kind,
-    macros: &'a Macros,
+/// The plain test; not true for a null column.
+fn test(column: Expr, check: &Check) -> Expr {
+    match check {
+        Check::Present | Check::Exists(_) => column.is_not_null(),
+        Check::Equal(operand) => folded(column, operand).eq(bound(operand)),
+        Check::In(operands) => {
+            let column = match operands.first() {
+                Some(operand) => folded(column, operand),
+                None => column,
+            };
+            column.is_in(operands.iter().map(bound))
+        }
+        Check::Like(pattern) => {
+            let escaped = upper(pattern.to_like()).binary(BinOper::Escape, Expr::Constant(LIKE_ESCAPE.into()));
+            upper(column).binary(BinOper::Like, escaped)
+        }
+        Check::Ordered(order, operand) => {
+            // Text is compared as stored: the peer folds case for equality and patterns only.
+            let value = plain(operand);
+            match order {
+                Order::Less => column.lt(value),
+                Order::LessOrEqual => column.lte(value),
+                Order::Greater => column.gt(value),
+                Order::GreaterOrEqual => column.gte(value),
+            }
+        }
+    }
 }
 
-impl Operand<'_> {
-    /// The plain test; not true for a null column.
-    fn test(&self, column: Expr, test: &Test) -> Result<Expr, FieldError> {
-        Ok(match test {
-            Test::Present => column.is_not_null(),
-            Test::Equal(value) => self.folded(column).eq(self.value(value)?),
-            Test::In(values) => {
-                let values = values.iter().map(|value| self.value(value)).collect::<Result<Vec<_>, _>>()?;
-                self.folded(column).is_in(values)
-            }
-            Test::Like(pattern) => self.like(column, pattern)?,
-            Test::Ordered(order, value) => self.ordered(column, *order, value)?,
-        })
-    }
+fn folded(column: Expr, operand: &Operand) -> Expr {
+    if matches!(operand, Operand::Text(_)) { upper(column) } else { column }
+}
 
-    fn like(&self, column: Expr, pattern: &str) -> Result<Expr, FieldError> {
-        match self.kind {
-            Kind::Text => {
-                let pattern = upper(to_like(&self.macros.expand(pattern)));
-                let escaped = pattern.binary(BinOper::Escape, Expr::Constant(LIKE_ESCAPE.into()));
-                Ok(upper(column).binary(BinOper::Like, escaped))
-            }
-            Kind::Long if pattern == "*" => Ok(column.is_not_null()),
-            // No number, boolean or name has a star: this tells which of them the peer misses.
-            Kind::Long | Kind::Bool | Kind::Enum(_) => Ok(column.eq(self.value(pattern)?)),
-        }
-    }
+/// What a column that is [`folded`] is compared with.
+fn bound(operand: &Operand) -> Expr {
+    folded(plain(operand), operand)
+}
 
-    /// Text is compared as stored: the peer folds case for equality and patterns only.
-    fn ordered(&self, column: Expr, order: Order, value: &str) -> Result<Expr, FieldError> {
-        let value = match self.kind {
-            Kind::Text => Expr::val(self.macros.expand(value)),
-            Kind::Long => self.value(value)?,
-            Kind::Bool | Kind::Enum(_) => {
-                self.value(value)?;
-                return Err(FieldError::NoOrder { field: self.name.to_owned() });
-            }
-        };
-        Ok(match order {
-            Order::Less => column.lt(value),
-            Order::LessOrEqual => column.lte(value),
-            Order::Greater => column.gt(value),
-            Order::GreaterOrEqual => column.gte(value),
-        })
-    }
-
-    fn existence(&self, test: &Test) -> Result<bool, FieldError> {
-        match test {
-            Test::Equal(value) => self.boolean(&self.macros.expand(value)),
-            Test::Ordered(_, value) => {
-                self.boolean(&self.macros.expand(value))?;
-                Err(FieldError::NoOrder { field: self.name.to_owned() })
-            }
-            Test::Present | Test::Like(_) | Test::In(_) => Err(FieldError::BadBoolean { field: self.name.to_owned() }),
-        }
-    }
-
-    fn folded(&self, column: Expr) -> Expr {
-        match self.kind {
-            Kind::Text => upper(column),
-            Kind::Long | Kind::Bool | Kind::Enum(_) => column,
-        }
-    }
-
-    fn value(&self, value: &str) -> Result<Expr, FieldError> {
-        let value = self.macros.expand(value);
-        match self.kind {
-            Kind::Text => Ok(upper(value)),
-            Kind::Long => match value.parse::<i64>() {
-                Ok(number) => Ok(Expr::val(number)),
-                Err(_) => Err(FieldError::BadNumber { field: self.name.to_owned() }),
-            },
-            Kind::Bool => Ok(Expr::val(self.boolean(&value)?)),
-            Kind::Enum(names) => match names.iter().find(|(name, _)| *name == value) {
-                Some((_, stored)) => Ok(Expr::val(*stored)),
-                None => Err(FieldError::BadEnumValue {
-                    field: self.name.to_owned(),
-                    allowed: names.iter().map(|(name, _)| *name).collect(),
-                }),
-            },
-        }
-    }
-
-    fn boolean(&self, value: &str) -> Result<bool, FieldError> {
-        value.parse().map_err(|_| FieldError::BadBoolean { field: self.name.to_owned() })
+fn plain(operand: &Operand) -> Expr {
+    match operand {
+        Operand::Text(text) => Expr::val(text.as_str()),
+        Operand::Long(number) => Expr::val(*number),
+        Operand::Bool(bool) => Expr::val(*bool),
     }
 }
 

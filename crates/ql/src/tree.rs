@@ -3,6 +3,8 @@
 //! A negated test holds where the plain test does not, absent values included (E4: null rows match `!=` and `=out=`).
 //! Only map fields deviate: see [`crate::Path::Map`].
 
+use std::fmt;
+
 /// A query or a part of it. `And` and `Or` hold two children or more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
@@ -62,5 +64,68 @@ impl Node {
 
     fn all(mut nodes: Vec<Node>) -> Option<Node> {
         if nodes.len() > 1 { Some(Node::And(nodes)) } else { nodes.pop() }
+    }
+}
+
+/// As text that [`crate::parse`] reads as the same tree, provided that the tree came from there or could have.
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Node::And(children) => fmt_group(f, children, ";"),
+            Node::Or(children) => fmt_group(f, children, ","),
+            Node::Comparison(comparison) => write!(f, "{comparison}"),
+        }
+    }
+}
+
+fn fmt_group(f: &mut fmt::Formatter<'_>, children: &[Node], separator: &str) -> fmt::Result {
+    for (number, child) in children.iter().enumerate() {
+        if number > 0 {
+            f.write_str(separator)?;
+        }
+        match child {
+            Node::Comparison(comparison) => write!(f, "{comparison}")?,
+            group => write!(f, "({group})")?,
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.field)?;
+        match &self.test {
+            Test::Present => f.write_str(if self.negated { "=is=null" } else { "=not=null" }),
+            // `==''` asks for null too.
+            Test::Equal(value) if value.is_empty() => f.write_str(if self.negated { "=out=('')" } else { "=in=('')" }),
+            Test::Equal(value) | Test::Like(value) => {
+                write!(f, "{}{}", if self.negated { "!=" } else { "==" }, Quoted(value))
+            }
+            Test::In(values) => {
+                f.write_str(if self.negated { "=out=(" } else { "=in=(" })?;
+                for (number, value) in values.iter().enumerate() {
+                    write!(f, "{}{}", if number > 0 { "," } else { "" }, Quoted(value))?;
+                }
+                f.write_str(")")
+            }
+            Test::Ordered(order, value) => {
+                let operator = match order {
+                    Order::Less => "<",
+                    Order::LessOrEqual => "<=",
+                    Order::Greater => ">",
+                    Order::GreaterOrEqual => ">=",
+                };
+                write!(f, "{operator}{}", Quoted(value))
+            }
+        }
+    }
+}
+
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let escaped = self.0.replace('\\', r"\\").replace('\'', r"\'");
+        write!(f, "'{escaped}'")
     }
 }

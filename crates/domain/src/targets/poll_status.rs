@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use kettle_ql::Search;
+
 use super::{Model, Shown, fields, store};
 use crate::{
     access::Permission,
@@ -53,37 +55,40 @@ pub(super) async fn show(ctx: &Ctx, targets: Vec<Model>) -> Result<Vec<Shown>> {
 
 /// The polling interval of those targets that an override of the tenant's polling time names.
 async fn overrides(ctx: &Ctx, settings: Option<&TenantSettings>, targets: &[Model]) -> Result<HashMap<i64, Interval>> {
-    let mut found = HashMap::new();
-    let Some(settings) = settings.filter(|s| !s.polling.overrides.is_empty()) else { return Ok(found) };
+    let Some(settings) = settings else { return Ok(HashMap::new()) };
     let polled: Vec<i64> = targets.iter().filter(|t| t.last_target_query.is_some()).map(|t| t.id).collect();
-    for (q, interval) in &settings.polling.overrides {
-        for id in matching(ctx, q, &polled).await {
-            found.entry(id).or_insert_with(|| interval.clone());
-        }
-    }
-    Ok(found)
+    overriding(ctx, settings, &polled).await
 }
 
 /// The polling interval of one target.
-pub(super) async fn interval(ctx: &Ctx, settings: &TenantSettings, target: i64) -> Interval {
-    for (q, interval) in &settings.polling.overrides {
-        if !matching(ctx, q, &[target]).await.is_empty() {
-            return interval.clone();
-        }
-    }
-    settings.polling.default.clone()
+pub(super) async fn interval(ctx: &Ctx, settings: &TenantSettings, target: i64) -> Result<Interval> {
+    let found = overriding(ctx, settings, &[target]).await?.remove(&target);
+    Ok(found.unwrap_or_else(|| settings.polling.default.clone()))
 }
 
-/// Which of `targets` match; a search that fails matches nothing, as one bad override must not stop devices.
-async fn matching(ctx: &Ctx, q: &str, targets: &[i64]) -> Vec<i64> {
-    let run = async {
-        let condition = search::condition(ctx, &fields::ENTITY, q).await?;
-        Ok::<_, crate::Error>(store::matching(ctx.db().read(), ctx.tenant_id(), targets, condition).await?)
-    };
-    run.await.unwrap_or_else(|error| {
-        tracing::warn!(tenant = ctx.tenant_id(), search = q, %error, "a polling time's override can't be evaluated; it is skipped");
-        Vec::new()
-    })
+/// The first matching override of each target. Without overrides nothing is read; else what all of them ask for is
+/// read once, in a number of statements that does not grow with the overrides or the targets.
+async fn overriding(ctx: &Ctx, settings: &TenantSettings, targets: &[i64]) -> Result<HashMap<i64, Interval>> {
+    let overrides: Vec<(Search, &Interval)> = settings
+        .polling
+        .overrides
+        .iter()
+        .filter_map(|(q, interval)| match search::stored(ctx, settings, &fields::ENTITY, q) {
+            Ok(search) => Some((search, interval)),
+            Err(error) => {
+                // One bad override must not stop devices.
+                tracing::warn!(tenant = ctx.tenant_id(), search = q, %error, "a polling time's override can't be evaluated; it is skipped");
+                None
+            }
+        })
+        .collect();
+    if overrides.is_empty() || targets.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let searches = overrides.iter().map(|(search, _)| search);
+    let values = search::values(ctx, &fields::ENTITY, searches, targets).await?;
+    let first = |values| overrides.iter().find(|(search, _)| search.matches(values));
+    Ok(values.iter().filter_map(|(id, values)| Some((*id, first(values)?.1.clone()))).collect())
 }
 
 async fn type_names(ctx: &Ctx, targets: &[Model]) -> Result<HashMap<i64, String>> {

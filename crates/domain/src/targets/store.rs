@@ -179,17 +179,6 @@ pub async fn set_group(tx: &Tx, tenant: &str, which: Condition, group: Option<&s
     Ok(ids)
 }
 
-/// Which of `ids` match `condition`: the polling overrides of a page of targets.
-pub async fn matching(
-    db: &impl ConnectionTrait,
-    tenant: &str,
-    ids: &[i64],
-    condition: Condition,
-) -> Result<Vec<i64>, DbErr> {
-    let select = of_tenant(tenant).filter(Column::Id.is_in(ids.iter().copied())).filter(condition);
-    select.select_only().column(Column::Id).into_tuple().all(db).await
-}
-
 /// Which of `targets` confirm their actions themselves.
 pub async fn auto_confirming(
     db: &impl ConnectionTrait,

@@ -167,7 +167,7 @@ async fn read(ctx: &Ctx, settings: &TenantSettings, controller_id: &str) -> Resu
         request_attributes: row.try_get("", "request_controller_attributes")?,
         next: next_action(&row)?,
         installed_action: row.try_get("", "installed")?,
-        interval: poll_status::interval(ctx, settings, target).await,
+        interval: poll_status::interval(ctx, settings, target).await?,
     }))
 }
 
