@@ -49,7 +49,7 @@ impl From<UpdateMode> for Mode {
 
 impl ConfigData {
     /// Numbers and booleans count as the text they are written with.
-    fn attributes(self) -> Result<Vec<(String, Option<String>)>> {
+    pub fn attributes(self) -> Result<Vec<(String, Option<String>)>> {
         if self.data.is_empty() {
             return Err(ApiError::not_readable("data must hold at least one attribute."));
         }

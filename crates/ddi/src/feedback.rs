@@ -102,3 +102,61 @@ impl From<FeedbackBody> for Feedback {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{config_data::ConfigData, installed_base::AssignedVersion};
+
+    /// JSON of which a part is a body of the device API.
+    fn near_body() -> impl Strategy<Value = Vec<u8>> {
+        let value = prop::sample::select(vec![
+            "\"closed\"",
+            "\"success\"",
+            "\"none\"",
+            "\"merge\"",
+            "null",
+            "5",
+            "-1.5",
+            "99999999999",
+            "true",
+            "\"\"",
+            "[]",
+            "{}",
+            "[null,\"a\",5]",
+            "{\"a\":1,\"b\":null}",
+            "{\"a\":{}}",
+            "\"x",
+        ]);
+        let names = vec!["execution", "result", "code", "details", "timestamp", "mode", "data", "name", "version"];
+        let member = (prop::sample::select(names), value).prop_map(|(name, value)| format!("\"{name}\":{value}"));
+        (prop::collection::vec(member, 0..6), any::<bool>()).prop_map(|(members, status)| {
+            let members = members.join(",");
+            let result = "\"result\":{\"finished\":\"failure\"}";
+            if status {
+                format!("{{\"status\":{{\"execution\":\"closed\",{result},{members}}}}}").into_bytes()
+            } else {
+                format!("{{{members}}}").into_bytes()
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_body_of_a_device_is_taken_or_refused(
+            bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..100), near_body()],
+            cbor in any::<bool>(),
+        ) {
+            let refused = [
+                DeviceBody::<FeedbackBody>::parse(&bytes, cbor).map(Feedback::from).err(),
+                DeviceBody::<ConfigData>::parse(&bytes, cbor).and_then(ConfigData::attributes).err(),
+                DeviceBody::<AssignedVersion>::parse(&bytes, cbor).err(),
+            ];
+            for refused in refused.into_iter().flatten() {
+                prop_assert_eq!(refused.into_response().status(), StatusCode::BAD_REQUEST);
+            }
+        }
+    }
+}

@@ -40,7 +40,8 @@ pub async fn macros(ctx: &Ctx) -> Result<Macros> {
 
 fn macros_of(ctx: &Ctx, settings: &TenantSettings) -> Macros {
     let now_ts = ctx.now();
-    Macros { now_ts, overdue_ts: now_ts - settings.polling.default.latest_ms() - settings.polling_overdue_ms }
+    let polled = now_ts.saturating_sub(settings.polling_overdue_ms);
+    Macros { now_ts, overdue_ts: polled.saturating_sub(settings.polling.default.latest_ms()) }
 }
 
 /// A stored search, to be matched in memory with what [`values`] loads for it; its macros are those of `settings`.
@@ -50,14 +51,9 @@ pub fn stored(ctx: &Ctx, settings: &TenantSettings, entity: &Entity, q: &str) ->
 
 /// What `searches` ask of the rows `ids` of an entity, an entry for each. It is read once however many searches there are:
 /// a statement for the row's own columns, and one for each related table that some search names.
-pub async fn values(
-    ctx: &Ctx,
-    entity: &Entity,
-    searches: impl IntoIterator<Item = &Search>,
-    ids: &[i64],
-) -> Result<HashMap<i64, Values>> {
-    let fields = searches.into_iter().flat_map(Search::fields);
-    Ok(store::values(ctx.db().read(), ctx.engine(), ctx.tenant_id(), entity, fields, ids).await?)
+pub async fn values(ctx: &Ctx, entity: &Entity, searches: &[Search], ids: &[i64]) -> Result<HashMap<i64, Values>> {
+    let fields: Vec<_> = searches.iter().flat_map(Search::fields).collect();
+    Ok(store::values(ctx.db().read(), ctx.engine(), ctx.tenant_id(), entity, &fields, ids).await?)
 }
 
 /// Checks a search over targets without running it.

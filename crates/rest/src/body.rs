@@ -49,6 +49,13 @@ impl<T: DeserializeOwned> FromRequest<AppState> for DeviceBody<T> {
     }
 }
 
+impl<T: DeserializeOwned> DeviceBody<T> {
+    /// Reads a body that has arrived.
+    pub fn parse(bytes: &[u8], cbor: bool) -> Result<T, ApiError> {
+        parse(bytes, cbor)
+    }
+}
+
 impl<T: DeserializeOwned> FromRequest<AppState> for BodyOptional<T> {
     type Rejection = ApiError;
 
@@ -78,11 +85,15 @@ async fn read<T: DeserializeOwned>(request: Request, taken: &'static str, limit:
         return Err(ApiError::unsupported_media_type(taken));
     };
     let bytes = collect(&parts.headers, body, limit).await?;
+    parse(&bytes, cbor)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8], cbor: bool) -> Result<T, ApiError> {
     let parsed = if cbor {
-        ciborium::from_reader(bytes.as_ref()).or_else(|e| lenient::from_cbor(&bytes).ok_or_else(|| e.to_string()))
+        ciborium::from_reader(bytes).or_else(|e| lenient::from_cbor(bytes).ok_or_else(|| e.to_string()))
     } else {
         // Nearly every body needs no conversion, and pays for none.
-        serde_json::from_slice(&bytes).or_else(|e| lenient::from_slice(&bytes).map_err(|_| e.to_string()))
+        serde_json::from_slice(bytes).or_else(|e| lenient::from_slice(bytes).map_err(|_| e.to_string()))
     };
     parsed.map_err(|e| ApiError::not_readable(format!("The request body can't be read: {e}")))
 }
@@ -151,6 +162,7 @@ pub fn discard(body: axum::body::Body) {
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse;
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::*;
@@ -232,5 +244,86 @@ mod tests {
         assert!(is_empty(&headers));
         headers.insert(CONTENT_LENGTH, "2".parse().unwrap());
         assert!(!is_empty(&headers));
+    }
+    /// What a body may be read as, with a member of every kind.
+    #[derive(Debug, serde::Deserialize)]
+    #[expect(dead_code, reason = "only whether it can be read counts")]
+    struct Anything {
+        text: Option<String>,
+        number: Option<i64>,
+        small: Option<i32>,
+        flag: Option<bool>,
+        list: Option<Vec<Option<String>>>,
+        nested: Option<Box<Anything>>,
+        other: Option<serde_json::Map<String, Value>>,
+    }
+
+    fn near_json() -> impl Strategy<Value = Vec<u8>> {
+        let pieces = vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"text\"",
+            "\"number\"",
+            "\"small\"",
+            "\"flag\"",
+            "\"list\"",
+            "\"nested\"",
+            "\"other\"",
+            "null",
+            "true",
+            "1",
+            "-0.5",
+            "1e400",
+            "99999999999999999999",
+            "\"\\u00",
+            "\"\\ud800\"",
+            "\"7\"",
+            " ",
+        ];
+        prop::collection::vec(prop::sample::select(pieces), 0..20).prop_map(|pieces| pieces.concat().into_bytes())
+    }
+
+    /// A value in CBOR with some bytes changed.
+    fn near_cbor() -> impl Strategy<Value = Vec<u8>> {
+        let value = json!({"text": "x", "number": 5, "flag": true, "list": ["a", null], "nested": {"small": 1}, "other": {"a": 1.5}});
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&value, &mut bytes).unwrap();
+        let changes = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4);
+        changes.prop_map(move |changes| {
+            let mut changed = bytes.clone();
+            for (place, byte) in changes {
+                *place.get_mut(&mut changed) = byte;
+            }
+            changed
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_value_or_a_bad_request(
+            bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..200), near_json(), near_cbor()],
+            cbor in any::<bool>(),
+        ) {
+            for refused in [parse::<Value>(&bytes, cbor).err(), parse::<Anything>(&bytes, cbor).err()] {
+                if let Some(refused) = refused {
+                    prop_assert_eq!(refused.into_response().status(), StatusCode::BAD_REQUEST);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_a_bad_request() {
+        // 0x81 opens a list of one in CBOR.
+        let deep = [(b"[".as_slice(), false), (b"{\"nested\":", false), (&[0x81], true)];
+        for (open, cbor) in deep {
+            let bytes = open.repeat(100_000);
+            assert!(parse::<Value>(&bytes, cbor).is_err());
+            assert!(parse::<Anything>(&bytes, cbor).is_err());
+        }
     }
 }

@@ -293,6 +293,8 @@ impl Set {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The next three runs of a schedule, as Quartz 2.3.2 and cron-utils 9.2.1 both have them.
@@ -400,6 +402,28 @@ mod tests {
             ("0 0 3 * * ? 2030-2020", "'2030-2020' in the schedule is wrong: years can't run backwards."),
         ] {
             assert_eq!(Cron::parse(schedule), Err(expected.to_owned()), "{schedule}");
+        }
+    }
+    proptest! {
+        #[test]
+        fn any_text_is_a_schedule_or_an_error(
+            text in prop_oneof![
+                any::<String>(),
+                "([0-9*?LW#/,-]{1,5} ){5,6}([0-9*?LW#/,-]{1,5}|MON-FRI|2#5|JAN|1970-2099)",
+                "[0-5]?[0-9] [0-9*]/[0-9] [0-9]{1,2} ([?*LW]|[0-3]?[0-9]W?) (1?[0-9]|[*]|FEB) ([?*]|[1-7](L|#[1-5])?)",
+            ],
+            year in 1i16..9999,
+            day in 1i16..365,
+        ) {
+            match Cron::parse(&text) {
+                Ok(cron) => {
+                    let after = DateTime::constant(year, 1, 1, 12, 59, 59, 0).checked_add(jiff::Span::new().days(day));
+                    if let Some(next) = after.ok().and_then(|after| cron.next_after(after)) {
+                        prop_assert!(after.is_ok_and(|after| next > after));
+                    }
+                }
+                Err(message) => prop_assert!(!message.is_empty()),
+            }
         }
     }
 }

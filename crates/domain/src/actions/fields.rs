@@ -44,7 +44,6 @@ pub const ENTITY: Entity = Entity {
         Field::related("target.name", Kind::Text, TARGET, "name"),
         Field::related("target.updatestatus", TARGET_STATUS, TARGET, "update_status"),
         Field::related("target.address", Kind::Text, TARGET, "address"),
-        Field::related("target.ipaddress", Kind::Text, TARGET, "address"),
         Field::related("distributionset.id", Kind::Long, SET, "id"),
         Field::related("distributionset.name", Kind::Text, SET, "name"),
         Field::related("distributionset.version", Kind::Text, SET, "version"),

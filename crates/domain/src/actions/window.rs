@@ -163,6 +163,8 @@ fn two_digits(text: &str, max: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HOUR: i64 = 3_600_000;
@@ -274,5 +276,20 @@ mod tests {
         assert_eq!((window.next_start(0), window.available(0), window.lapsed(0)), (None, false, false));
         assert_eq!(stored("0 0 3 * * ?").unwrap().next_start(0), Some(3 * HOUR));
         assert_eq!(Window::stored(7, None, None, None), None);
+    }
+    proptest! {
+        #[test]
+        fn any_texts_are_a_window_or_an_error(
+            schedule in prop_oneof![Just("0 0 3 * * ?".to_owned()), "[0-9*?LW#/,-]{1,3}( [0-9*?LW#/,-]{1,3}){5}"],
+            duration in prop_oneof!["[0-9]{1,2}(:[0-9]{1,2}){1,2}", any::<String>()],
+            timezone in prop_oneof!["[+-][0-9]{2}:?[0-9]{2}", "Z", any::<String>()],
+            now in prop_oneof![any::<i64>(), 0..4_102_444_800_000_i64],
+        ) {
+            if let Ok(window) = Window::parse(&text(&schedule, &duration, &timezone)) {
+                let next = window.next_start(now);
+                prop_assert!(next.is_some() || !window.available(now));
+                window.lapsed(now);
+            }
+        }
     }
 }

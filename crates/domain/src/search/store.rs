@@ -62,7 +62,7 @@ pub async fn values(
     engine: Engine,
     tenant: &str,
     entity: &Entity,
-    fields: impl IntoIterator<Item = &'static Field>,
+    fields: &[&'static Field],
     ids: &[i64],
 ) -> Result<HashMap<i64, Values>, DbErr> {
     let folding = if engine.folds_ascii_only() { Folding::Ascii } else { Folding::Unicode };
@@ -86,7 +86,7 @@ struct Source {
     fields: Vec<&'static Field>,
 }
 
-fn sources(fields: impl IntoIterator<Item = &'static Field>) -> Vec<Source> {
+fn sources(fields: &[&'static Field]) -> Vec<Source> {
     let mut sources: Vec<Source> = Vec::new();
     for field in fields {
         let steps = match field.path {

@@ -35,11 +35,11 @@ pub(super) async fn show(ctx: &Ctx, targets: Vec<Model>) -> Result<Vec<Shown>> {
     let show = |target: Model| {
         let poll_status = target.last_target_query.zip(settings.as_deref()).map(|(last, settings)| {
             let interval = overrides.get(&target.id).unwrap_or(&settings.polling.default);
-            let next = last + interval.latest_ms();
+            let next = last.saturating_add(interval.latest_ms());
             PollStatus {
                 last_request_at: last,
                 next_expected_request_at: next,
-                overdue: now > next + settings.polling_overdue_ms,
+                overdue: now > next.saturating_add(settings.polling_overdue_ms),
             }
         });
         Shown {
@@ -69,7 +69,7 @@ pub(super) async fn interval(ctx: &Ctx, settings: &TenantSettings, target: i64) 
 /// The first matching override of each target. Without overrides nothing is read; else what all of them ask for is
 /// read once, in a number of statements that does not grow with the overrides or the targets.
 async fn overriding(ctx: &Ctx, settings: &TenantSettings, targets: &[i64]) -> Result<HashMap<i64, Interval>> {
-    let overrides: Vec<(Search, &Interval)> = settings
+    let (searches, intervals): (Vec<Search>, Vec<&Interval>) = settings
         .polling
         .overrides
         .iter()
@@ -81,14 +81,17 @@ async fn overriding(ctx: &Ctx, settings: &TenantSettings, targets: &[i64]) -> Re
                 None
             }
         })
-        .collect();
-    if overrides.is_empty() || targets.is_empty() {
+        .unzip();
+    if searches.is_empty() || targets.is_empty() {
         return Ok(HashMap::new());
     }
-    let searches = overrides.iter().map(|(search, _)| search);
-    let values = search::values(ctx, &fields::ENTITY, searches, targets).await?;
-    let first = |values| overrides.iter().find(|(search, _)| search.matches(values));
-    Ok(values.iter().filter_map(|(id, values)| Some((*id, first(values)?.1.clone()))).collect())
+    let values = search::values(ctx, &fields::ENTITY, &searches, targets).await?;
+    let mut found = HashMap::new();
+    for (id, values) in &values {
+        let first = searches.iter().zip(&intervals).find(|(search, _)| search.matches(values));
+        found.extend(first.map(|(_, interval)| (*id, (*interval).clone())));
+    }
+    Ok(found)
 }
 
 async fn type_names(ctx: &Ctx, targets: &[Model]) -> Result<HashMap<i64, String>> {

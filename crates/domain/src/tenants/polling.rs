@@ -69,7 +69,7 @@ impl Interval {
 
     /// The longest a device may take to come back.
     pub fn latest_ms(&self) -> i64 {
-        self.ms + self.ms * i64::from(self.deviation) / 100
+        self.ms.saturating_add(self.ms.saturating_mul(self.deviation.into()) / 100)
     }
 }
 
@@ -115,10 +115,11 @@ fn iso_ms(text: &str) -> Option<i64> {
         let mut rest = part;
         for (unit, factor) in units {
             if let Some((number, tail)) = rest.split_once(*unit) {
-                let value: f64 = number.parse().ok()?;
-                if number.contains('.') && *unit != 'S' {
+                let odd = |b: u8| !(b.is_ascii_digit() || b == b'.' && *unit == 'S');
+                if number.bytes().any(odd) {
                     return None;
                 }
+                let value: f64 = number.parse().ok()?;
                 #[expect(clippy::cast_possible_truncation, reason = "durations are far below 2^52 ms")]
                 let value = (value * *factor as f64) as i64;
                 ms = ms.checked_add(value)?;
@@ -152,6 +153,8 @@ pub fn format_ms(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -170,6 +173,10 @@ mod tests {
             ("P", None),
             ("PT", None),
             ("P1X", None),
+            ("PTinfS", None),
+            ("PTNaNS", None),
+            ("PT1e3S", None),
+            ("PT1.5M", None),
         ] {
             assert_eq!(duration_ms(text), ms, "{text}");
         }
@@ -210,5 +217,21 @@ mod tests {
         assert_eq!(interval.sleep(1.0, range), "00:07:30");
         assert_eq!(interval.sleep(0.0, (240_000, 86_399_000)), "00:04:00");
         assert_eq!(format_ms(90_061_000), "PT25H1M1S");
+    }
+    proptest! {
+        #[test]
+        fn any_text_is_a_polling_time_or_none(
+            text in prop_oneof![any::<String>(), "[0-9PTDHMS:~%., >a=-]{0,20}", "(P?[0-9T.]{1,20}[DHMS]?(~[0-9]{0,3}%)?,?(a==b->)?){1,4}"],
+            random in 0.0..1.0,
+            now in any::<i64>(),
+        ) {
+            let Some(polling) = PollingTime::parse(&text) else { return Ok(()) };
+            for interval in std::iter::once(&polling.default).chain(polling.overrides.iter().map(|(_, i)| i)) {
+                prop_assert!(interval.latest_ms() >= interval.ms);
+                prop_assert_eq!(duration_ms(&interval.text), Some(interval.ms / 1000 * 1000), "{}", interval.text);
+                interval.sleep(random, (30_000, 86_399_000));
+                sleep_before(now, 3, interval.text.clone(), 30_000);
+            }
+        }
     }
 }
