@@ -171,7 +171,7 @@ pub async fn rows<T>(
 
 impl From<ParseError> for Error {
     fn from(error: ParseError) -> Error {
-        Error::new(Kind::SearchSyntax, error.to_string())
+        Error::new(Kind::SearchSyntax, format!("The search can't be read {error}."))
     }
 }
 

@@ -8,6 +8,7 @@ mod distributionsets_invalidate;
 mod distributionsettags;
 mod distributionsettypes;
 mod methods;
+mod search;
 mod softwaremodules;
 mod system_configs;
 mod targetfilters;
