@@ -1,6 +1,7 @@
 //! The two back ends of the search language answer alike: random queries over random targets, by SQL and in memory.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     time::{Duration, Instant},
 };
@@ -141,7 +142,7 @@ async fn a_search_in_memory_finds_what_the_database_finds() {
         let ids = rows_where(&store, "TRUE").await;
         assert_eq!(ids.len() as i64, TARGETS);
         let ids: Vec<i64> = ids.into_iter().collect();
-        let (started, mut asked, mut split) = (Instant::now(), 0, 0);
+        let (started, asked, split) = (Instant::now(), Cell::new(0), Cell::new(0));
         let mut runner =
             TestRunner::new(ProptestConfig { cases: QUERIES, failure_persistence: None, ..Default::default() });
         let ran = runner.run(&query(), |query| {
@@ -163,11 +164,12 @@ async fn a_search_in_memory_finds_what_the_database_finds() {
                 })
             });
             prop_assert_eq!(&by_sql, &in_memory, "by the database and in memory: {}", query);
-            asked += 1;
-            split += i32::from(!by_sql.is_empty() && by_sql.len() < ids.len());
+            asked.set(asked.get() + 1);
+            split.set(split.get() + i32::from(!by_sql.is_empty() && by_sql.len() < ids.len()));
             Ok(())
         });
         ran.unwrap_or_else(|failure| panic!("{failure}"));
+        let (asked, split) = (asked.get(), split.get());
         assert!(asked >= 20 && split * 4 > asked, "{asked} queries, of which {split} told targets apart");
     })
     .await;
