@@ -32,7 +32,7 @@ const SERVED: [&str; 11] = [
 ];
 
 #[tokio::test]
-async fn our_tables_are_added_and_nothing_else_changes() {
+async fn our_tables_and_indexes_are_added_and_nothing_else_changes() {
     let store = hawkbits_database("1.20.0").await;
     let history = psql(&store.url, HISTORY);
     let (tables, before) = (catalog::of_postgres(&store.url, "%"), dump_postgres(&store.url));
@@ -49,13 +49,18 @@ async fn our_tables_are_added_and_nothing_else_changes() {
     let ours: Vec<String> = now.as_object().unwrap().keys().filter(|t| t.starts_with("kt_")).cloned().collect();
     assert!(!ours.is_empty());
     now.as_object_mut().unwrap().retain(|table, _| !table.starts_with("kt_"));
+    for table in now.as_object_mut().unwrap().values_mut() {
+        *table = catalog::without_our_indexes(table);
+    }
     assert_eq!(now, tables);
     assert_eq!(psql(&store.url, HISTORY), history);
     assert_eq!(migrate::run(&store.db).await.unwrap().applied.len(), 0, "it is ours now");
 
-    // The way back: without our tables it is hawkBit's again, to the byte.
+    // The way back: without our tables and indexes it is hawkBit's again, to the byte.
     let ours = ours.join(", ");
     store.execute(&format!("DROP TABLE {ours}")).await;
+    let ours = r"SELECT string_agg(relname, ', ') FROM pg_class WHERE relkind = 'i' AND relname LIKE 'kt\_%'";
+    store.execute(&format!("DROP INDEX {}", psql(&store.url, ours))).await;
     assert_eq!(dump_postgres(&store.url), before);
 }
 
