@@ -45,7 +45,7 @@ pub async fn action(
     device: Device,
     DeviceAccept(media): DeviceAccept,
     base: Base,
-    Path((_, _, id)): Path<(String, String, i64)>,
+    Path((_tenant, _controller, id)): Path<(String, String, i64)>,
     params: Params,
 ) -> Result<Response> {
     // hawkBit: `c` must be a number, and means nothing.
@@ -67,7 +67,7 @@ pub async fn no_action(_: Device) -> ApiError {
 )]
 pub async fn feedback(
     device: Device,
-    Path((_, _, id)): Path<(String, String, i64)>,
+    Path((_tenant, _controller, id)): Path<(String, String, i64)>,
     DeviceBody(body): DeviceBody<FeedbackBody>,
 ) -> Result<Response> {
     actions::confirmation_feedback(&device.ctx, &device.controller_id, id, body.into()).await?;

@@ -1,5 +1,4 @@
 //! What holds for any text and any tree.
-#![expect(clippy::disallowed_methods, reason = "a test of how time grows reads the clock")]
 
 use std::time::{Duration, Instant};
 
