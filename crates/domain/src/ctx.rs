@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kettle_cluster::{Clock, Event, Events, Tx};
 use kettle_db::{Db, Engine};
+use kettle_ql::Node;
 use serde::Serialize;
 
 use crate::{
@@ -143,8 +144,19 @@ impl Ctx {
         self.actor.authorities.as_ref().map_or(Ok(()), |a| a.require(permission))
     }
 
+    /// Whether the permission is there outright: not by an authority with a scope.
     pub fn may(&self, permission: Permission) -> bool {
         self.actor.authorities.as_ref().is_none_or(|a| a.has(permission))
+    }
+
+    /// The search that a permission is limited to; `None` if it is not. For `search::scope`: ask that.
+    pub(crate) fn limit(&self, permission: Permission) -> Option<&Node> {
+        self.actor.authorities.as_ref()?.limit(permission)
+    }
+
+    /// Whether actions follow the limits on their targets.
+    pub(crate) fn limits_actions(&self) -> bool {
+        self.actor.authorities.as_ref().is_some_and(|a| a.limits_actions())
     }
 
     pub fn services(&self) -> &Arc<Services> {

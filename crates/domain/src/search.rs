@@ -6,11 +6,12 @@ use std::collections::HashMap;
 
 use kettle_ql::{Entity, FieldError, Macros, Node, ParseError, Search, Values};
 use sea_orm::{
-    ConnectionTrait, DbErr, EntityTrait, FromQueryResult, Order, QueryResult, QueryTrait, Select,
-    sea_query::{Alias, Condition, SelectStatement},
+    ConnectionTrait, DbErr, EntityTrait, ExprTrait, FromQueryResult, Order, QueryResult, QueryTrait, Select,
+    sea_query::{Alias, Condition, Expr, Query, SelectStatement},
 };
 
 use crate::{
+    access::{Permission, Scope},
     ctx::Ctx,
     error::{Error, Kind, Result},
     listing::{Listing, Page},
@@ -54,6 +55,41 @@ pub fn stored(ctx: &Ctx, settings: &TenantSettings, entity: &Entity, q: &str) ->
 pub async fn values(ctx: &Ctx, entity: &Entity, searches: &[Search], ids: &[i64]) -> Result<HashMap<i64, Values>> {
     let fields: Vec<_> = searches.iter().flat_map(Search::fields).collect();
     Ok(store::values(ctx.db().read(), ctx.engine(), ctx.tenant_id(), entity, &fields, ids).await?)
+}
+
+/// The rows that the caller may see under `permission`: the first step of every query that a user causes. Costs nothing
+/// where the permission is not limited.
+pub async fn scope(ctx: &Ctx, permission: Permission) -> Result<Scope> {
+    let (Some(node), Some(entity)) = (ctx.limit(permission), permission.entity()) else { return Ok(Scope::ALL) };
+    Ok(Scope::within(condition_of(ctx, entity, node).await?))
+}
+
+/// Those of `ids` that the caller may work on under `permission`, as the rows are now.
+pub async fn permitted(ctx: &Ctx, db: &impl ConnectionTrait, permission: Permission, ids: &[i64]) -> Result<Vec<i64>> {
+    let scope = scope(ctx, permission).await?;
+    let (Some(condition), Some(entity)) = (scope.condition(), permission.entity()) else { return Ok(ids.to_vec()) };
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(999) {
+        let column = |name| Expr::col((Alias::new(entity.table), Alias::new(name)));
+        let mut select = Query::select();
+        select.expr_as(column("id"), Alias::new("id")).from(Alias::new(entity.table));
+        select.and_where(column("tenant").eq(ctx.tenant_id())).and_where(column("id").is_in(chunk.iter().copied()));
+        select.cond_where(condition.clone());
+        for row in db.query_all(&select).await? {
+            found.push(row.try_get("", "id")?);
+        }
+    }
+    Ok(found)
+}
+
+/// Fails unless the caller may work on all these rows under `permission`. For rows that the caller may read: of others
+/// it must not learn that they exist. Before a write, and after it too: nobody moves a row out of its own reach.
+pub async fn permit(ctx: &Ctx, db: &impl ConnectionTrait, permission: Permission, ids: &[i64]) -> Result<()> {
+    if ctx.limit(permission).is_none() || permitted(ctx, db, permission, ids).await?.len() == ids.len() {
+        return Ok(());
+    }
+    let message = format!("Insufficient permission: the scope of {} leaves this out.", permission.name());
+    Err(Error::new(Kind::InsufficientPermission, message))
 }
 
 /// Checks a search over targets without running it.

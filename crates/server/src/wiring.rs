@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use kettle_domain::{
-    access::{User, Users},
+    access::{Hierarchy, Rules, Scoping, User, Users},
     settings::{Quotas, Settings, TenantDefaults},
 };
 
@@ -17,7 +17,23 @@ pub fn users(config: &Config) -> anyhow::Result<Users> {
         authorities: user.roles.iter().map(|role| format!("ROLE_{role}")).chain(user.permissions.clone()).collect(),
         tenant: user.tenant.clone(),
     });
-    Users::new(users).map_err(anyhow::Error::msg).context("hawkbit.security.user")
+    Users::new(users, &rules(config)?).map_err(anyhow::Error::msg).context("hawkbit.security.user")
+}
+
+/// How the authorities of all users are read.
+fn rules(config: &Config) -> anyhow::Result<Rules> {
+    let access = &config.access;
+    let hierarchy = Hierarchy::configured(&access.hierarchy, &access.hierarchy_extension);
+    let scoping = access.scopes.then_some(Scoping {
+        targets: access.target_scopes,
+        actions: access.action_scopes,
+        target_types: access.target_type_scopes,
+        software_modules: access.software_module_scopes,
+        software_module_types: access.software_module_type_scopes,
+        distribution_sets: access.distribution_set_scopes,
+        distribution_set_types: access.distribution_set_type_scopes,
+    });
+    Ok(Rules { hierarchy: hierarchy.map_err(anyhow::Error::msg).context("hawkbit.hierarchy")?, scoping })
 }
 
 pub fn cors(cors: &Cors) -> Option<kettle_rest::Cors> {

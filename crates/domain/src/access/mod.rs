@@ -1,8 +1,15 @@
-//! Who may do what: permissions, the role hierarchy, and configured users (semantics.md E1, E2).
+//! Who may do what, and to which entities: permissions, their hierarchy and scopes, and configured users (semantics.md
+//! E1, E2).
 
+mod hierarchy;
+mod scope;
 mod users;
 
+pub use hierarchy::Hierarchy;
+pub use scope::{Scope, Scoping};
 pub use users::{Login, User, Users};
+
+use kettle_ql::Node;
 
 use crate::error::{Error, Kind, Result};
 
@@ -43,57 +50,41 @@ permissions! {
     ApproveRollout = "APPROVE_ROLLOUT", HandleRollout = "HANDLE_ROLLOUT",
 }
 
-/// What an authority grants beyond itself: by prefix of the implied permissions' names.
-const HIERARCHY: &[(&str, &[&str])] = &[
-    (
-        "ROLE_TENANT_ADMIN",
-        &["ROLE_TARGET_ADMIN", "ROLE_REPOSITORY_ADMIN", "ROLE_ROLLOUT_ADMIN", "TENANT_CONFIGURATION"],
-    ),
-    ("ROLE_TARGET_ADMIN", &["*_TARGET", "READ_TARGET_SECURITY_TOKEN", "*_TARGET_TYPE"]),
-    (
-        "ROLE_REPOSITORY_ADMIN",
-        &[
-            "*_SOFTWARE_MODULE",
-            "*_SOFTWARE_MODULE_TYPE",
-            "*_DISTRIBUTION_SET",
-            "*_DISTRIBUTION_SET_TYPE",
-            "READ_SOFTWARE_MODULE_ARTIFACT",
-        ],
-    ),
-    ("ROLE_ROLLOUT_ADMIN", &["*_ROLLOUT", "HANDLE_ROLLOUT", "APPROVE_ROLLOUT"]),
-    ("TENANT_CONFIGURATION", &["*_TENANT_CONFIGURATION", "READ_GATEWAY_SECURITY_TOKEN"]),
-    ("*_TARGET", &["READ_TARGET_TYPE"]),
-    ("*_SOFTWARE_MODULE", &["READ_SOFTWARE_MODULE_TYPE"]),
-    ("*_DISTRIBUTION_SET", &["READ_DISTRIBUTION_SET_TYPE"]),
-];
-const VERBS: [&str; 4] = ["CREATE", "READ", "UPDATE", "DELETE"];
+/// How authorities are read, the same for all who bring some: configured users, and whoever else proves its name.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub hierarchy: Hierarchy,
+    /// `None`: scopes are off, and an authority with one grants nothing.
+    pub scoping: Option<Scoping>,
+}
 
-/// The authorities of a caller: as given, and expanded.
+/// The authorities of a caller: as given, and what they grant.
 #[derive(Clone, Debug, Default)]
 pub struct Authorities {
     raw: Vec<String>,
+    /// What may be done, to some entities at least.
     granted: u64,
+    /// What is granted by authorities without scopes.
+    outright: u64,
+    limits: scope::Limits,
+    actions_limited: bool,
 }
 
 impl Authorities {
-    /// Expands `raw` authorities by the hierarchy. Names that mean nothing are kept, and grant nothing.
-    pub fn new(raw: Vec<String>) -> Authorities {
-        let mut open: Vec<String> = raw.clone();
-        let mut seen: Vec<String> = Vec::new();
-        while let Some(authority) = open.pop() {
-            if seen.contains(&authority) {
-                continue;
-            }
-            for (from, implied) in HIERARCHY {
-                if verbs_of(from).any(|f| f == authority) {
-                    open.extend(implied.iter().flat_map(|i| verbs_of(i)));
-                }
-            }
-            seen.push(authority);
-        }
-        let granted =
-            Permission::ALL.iter().filter(|p| seen.iter().any(|s| s == p.name())).fold(0, |set, p| set | bit(*p));
-        Authorities { raw, granted }
+    /// Takes authorities to the letter, and expands them by the hierarchy. Names that mean nothing are kept, and grant
+    /// nothing. Fails on a scope that can't be read.
+    pub fn new(raw: Vec<String>, rules: &Rules) -> Result<Authorities, String> {
+        let outright = granted(&rules.hierarchy, raw.iter().map(String::as_str));
+        let Some(scoping) = rules.scoping else {
+            return Ok(Authorities { raw, granted: outright, outright, ..Authorities::default() });
+        };
+        Ok(Authorities {
+            granted: granted(&rules.hierarchy, raw.iter().map(|authority| scope::unscoped(authority))),
+            outright,
+            limits: scope::limits(&raw, scoping)?,
+            actions_limited: scoping.actions,
+            raw,
+        })
     }
 
     /// The authorities as they were given, hierarchy not expanded: what `userinfo` shows.
@@ -101,30 +92,38 @@ impl Authorities {
         &self.raw
     }
 
+    /// Whether the permission is there without a scope.
     pub fn has(&self, permission: Permission) -> bool {
-        self.granted & bit(permission) != 0
+        self.outright & bit(permission) != 0
     }
 
+    /// Whether the permission is there, if only for some entities.
     pub fn require(&self, permission: Permission) -> Result<()> {
-        if self.has(permission) {
+        if self.granted & bit(permission) != 0 {
             return Ok(());
         }
         let message = format!("Insufficient permission: this needs {}.", permission.name());
         Err(Error::new(Kind::InsufficientPermission, message))
     }
+
+    /// The search that a permission is limited to. `None`: it is not limited, which does not say that it is there.
+    pub fn limit(&self, permission: Permission) -> Option<&Node> {
+        self.limits.get(permission.name())
+    }
+
+    /// Whether actions follow the limits on their targets.
+    pub fn limits_actions(&self) -> bool {
+        self.actions_limited
+    }
+}
+
+fn granted<'a>(hierarchy: &Hierarchy, authorities: impl Iterator<Item = &'a str>) -> u64 {
+    let all = hierarchy.expand(authorities.map(str::to_owned));
+    Permission::ALL.iter().filter(|p| all.iter().any(|name| name == p.name())).fold(0, |set, p| set | bit(*p))
 }
 
 fn bit(permission: Permission) -> u64 {
     1 << permission as u8
-}
-
-/// `*_TARGET` stands for the four verbs.
-fn verbs_of(name: &str) -> impl Iterator<Item = String> {
-    let (list, rest) = match name.strip_prefix("*_") {
-        Some(rest) => (VERBS.as_slice(), rest.to_owned()),
-        None => (&[""][..], name.to_owned()),
-    };
-    list.iter().map(move |verb| if verb.is_empty() { rest.clone() } else { format!("{verb}_{rest}") })
 }
 
 #[cfg(test)]
@@ -133,7 +132,7 @@ mod tests {
 
     #[track_caller]
     fn check(raw: &[&str], granted: &[&str], denied: &[&str]) {
-        let authorities = Authorities::new(raw.iter().map(|s| (*s).to_owned()).collect());
+        let authorities = Authorities::new(raw.iter().map(|s| (*s).to_owned()).collect(), &Rules::default()).unwrap();
         for permission in Permission::ALL {
             let name = permission.name();
             if granted.contains(&name) {
@@ -157,5 +156,56 @@ mod tests {
         check(&["ROLE_CONTROLLER", "NONSENSE"], &[], &["READ_TARGET"]);
         let all: Vec<_> = Permission::ALL.iter().map(|p| p.name()).collect();
         check(&["ROLE_TENANT_ADMIN"], &all, &[]);
+    }
+
+    fn scoped(raw: &[&str], scoping: Option<Scoping>) -> Result<Authorities, String> {
+        let rules = Rules { hierarchy: Hierarchy::default(), scoping };
+        Authorities::new(raw.iter().map(|s| (*s).to_owned()).collect(), &rules)
+    }
+
+    #[test]
+    fn a_scope_grants_its_permission_and_limits_it() {
+        let authorities =
+            scoped(&["READ_TARGET/group==a/b", "READ_TARGET_SECURITY_TOKEN/x"], Some(Scoping::ALL)).unwrap();
+        assert!(authorities.require(Permission::ReadTarget).is_ok());
+        assert_eq!(authorities.limit(Permission::ReadTarget), Some(&kettle_ql::parse("group==a/b").unwrap()));
+        assert!(authorities.require(Permission::ReadTargetType).is_ok(), "implied, and not limited");
+        assert_eq!(authorities.limit(Permission::ReadTargetType), None);
+        assert!(!authorities.has(Permission::ReadTargetSecurityToken), "shown only to whom it is granted outright");
+        assert_eq!(authorities.raw(), ["READ_TARGET/group==a/b", "READ_TARGET_SECURITY_TOKEN/x"]);
+    }
+
+    #[test]
+    fn scopes_add_up_and_the_bare_permission_lifts_them() {
+        let both = scoped(&["READ_TARGET/name==a", "READ_TARGET/name==b"], Some(Scoping::ALL)).unwrap();
+        assert_eq!(both.limit(Permission::ReadTarget), Some(&kettle_ql::parse("name==a,name==b").unwrap()));
+        let lifted = scoped(&["READ_TARGET/name==a", "READ_TARGET"], Some(Scoping::ALL)).unwrap();
+        assert_eq!(lifted.limit(Permission::ReadTarget), None);
+        let role = scoped(&["READ_TARGET/name==a", "ROLE_TARGET_ADMIN"], Some(Scoping::ALL)).unwrap();
+        assert!(role.limit(Permission::ReadTarget).is_some(), "a role does not lift");
+        assert_eq!(role.limit(Permission::UpdateTarget), None);
+    }
+
+    #[test]
+    fn scopes_that_are_off_grant_nothing_and_those_of_one_type_are_cut_off() {
+        let off = scoped(&["READ_TARGET/name==a", "READ_TARGET/(("], None).unwrap();
+        assert!(off.require(Permission::ReadTarget).is_err());
+        let scoping = Scoping { targets: false, ..Scoping::ALL };
+        let cut = scoped(&["READ_TARGET/name==a", "READ_ROLLOUT/(("], Some(scoping)).unwrap();
+        assert!(cut.require(Permission::ReadTarget).is_ok() && cut.require(Permission::ReadRollout).is_ok());
+        assert_eq!(cut.limit(Permission::ReadTarget), None);
+    }
+
+    #[test]
+    fn a_wrong_scope_is_named_with_the_place_of_the_error() {
+        for (authority, why) in [
+            ("READ_TARGET/name=x", "at character 4"),
+            ("READ_TARGET/", "at character 0"),
+            ("UPDATE_DISTRIBUTION_SET/controllerid==x", "controllerid"),
+            ("DELETE_TARGET/updatestatus==gone", "updatestatus"),
+        ] {
+            let error = scoped(&[authority], Some(Scoping::ALL)).unwrap_err();
+            assert!(error.contains(authority) && error.contains(why), "{error}");
+        }
     }
 }

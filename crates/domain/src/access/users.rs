@@ -9,7 +9,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Authorities;
+use super::{Authorities, Rules};
 use crate::error::{Error, Result};
 
 const REMEMBER: Duration = Duration::from_secs(60);
@@ -47,15 +47,17 @@ enum Password {
 }
 
 impl Users {
-    /// Fails on a password scheme that is not known, naming the user.
-    pub fn new(users: impl IntoIterator<Item = User>) -> Result<Users, String> {
+    /// Fails on a password scheme that is not known and on a scope that can't be read, naming the user.
+    pub fn new(users: impl IntoIterator<Item = User>, rules: &Rules) -> Result<Users, String> {
         let mut known = HashMap::new();
         for user in users {
-            let password = Password::parse(&user.password).map_err(|e| format!("user {}: {e}", user.name))?;
+            let of_user = |error: String| format!("user {}: {error}", user.name);
+            let password = Password::parse(&user.password).map_err(of_user)?;
+            let authorities = Authorities::new(user.authorities, rules).map_err(of_user)?;
             let login = Login {
                 name: user.name.as_str().into(),
                 tenant: user.tenant.map(|t| t.to_uppercase().into()),
-                authorities: Arc::new(Authorities::new(user.authorities)),
+                authorities: Arc::new(authorities),
             };
             known.insert(user.name, (password, login));
         }
@@ -143,7 +145,7 @@ mod tests {
     async fn every_scheme_takes_its_password_and_no_other() {
         for stored in ["secret", "{noop}secret", "{bcrypt}$2b$04$Ogf8rC3hFQDvBoWkkNxDgOkAzQ7zf7kxj0i0JjZTgZqBxYwQbeJYK"]
         {
-            let users = Users::new([user(stored)]).unwrap();
+            let users = Users::new([user(stored)], &Rules::default()).unwrap();
             let bcrypt = stored.starts_with("{bcrypt}");
             if !bcrypt {
                 assert!(users.verify("u", "secret").await.unwrap().is_some(), "{stored}");
@@ -154,7 +156,7 @@ mod tests {
             assert!(users.verify("other", "secret").await.unwrap().is_none());
         }
         let hash = bcrypt::hash("secret", 4).unwrap();
-        let users = Users::new([user(&format!("{{bcrypt}}{hash}"))]).unwrap();
+        let users = Users::new([user(&format!("{{bcrypt}}{hash}"))], &Rules::default()).unwrap();
         assert_eq!(users.verify("u", "secret").await.unwrap().unwrap().tenant.as_deref(), Some("T1"));
         assert!(users.verify("u", "secret").await.unwrap().is_some());
         assert_eq!(users.verified.iter().count(), 1);
@@ -162,7 +164,15 @@ mod tests {
 
     #[test]
     fn an_unknown_scheme_is_named() {
-        let error = Users::new([user("{scrypt}x")]).err().unwrap();
+        let error = Users::new([user("{scrypt}x")], &Rules::default()).err().unwrap();
         assert!(error.contains("user u") && error.contains("{scrypt}"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_scope_is_named_with_its_user() {
+        let user = User { authorities: vec!["READ_TARGET/name=x".into()], ..user("x") };
+        let rules = Rules { scoping: Some(super::super::Scoping::ALL), ..Rules::default() };
+        let error = Users::new([user], &rules).err().unwrap();
+        assert!(error.contains("user u") && error.contains("READ_TARGET/name=x"), "{error}");
     }
 }

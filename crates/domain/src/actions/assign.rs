@@ -11,7 +11,7 @@ use super::{
     store,
 };
 use crate::{
-    access::Permission,
+    access::{Permission, Scope},
     ctx::Ctx,
     distribution_sets,
     error::{Error, Kind, Result, check_quota},
@@ -54,8 +54,8 @@ pub struct Outcome {
     pub actions: Vec<Assigned>,
 }
 
-/// Assigns, all or nothing. Targets that do not exist are left out silently; targets that have the set count as already
-/// assigned. `offline` reports sets that were installed by other means: the actions are finished at once.
+/// Assigns, all or nothing. Targets that do not exist, or that the caller may not change, are left out silently; targets
+/// that have the set count as already assigned. `offline` reports sets that were installed by other means: the actions are finished at once.
 pub async fn assign(ctx: &Ctx, requests: Vec<Request>, offline: bool) -> Result<Outcome> {
     ctx.require(Permission::UpdateTarget)?;
     ctx.require(Permission::ReadDistributionSet)?;
@@ -139,11 +139,12 @@ async fn assign_set(
         full => full,
     };
     let ids: Vec<String> = requests.iter().map(|r| r.controller_id.clone()).collect();
-    let found = targets::store::lock_many(&**tx, ctx.tenant_id(), &ids).await?;
+    let scope = targets::updatable(ctx).await?;
+    let found = targets::store::lock_many(&**tx, ctx.tenant_id(), &scope, &ids).await?;
     // hawkBit: the quota comes before what is wrong with the set, and holds for targets that have the set already, too.
     make_room(ctx, tx, settings, &found).await?;
     let full = full?;
-    check_types(tx, full.set.ds_type, &found).await?;
+    check_types(ctx, tx, full.set.ds_type, &found).await?;
     let (done, selected): (Vec<_>, Vec<_>) = found.into_iter().partition(|t| t.assigned_distribution_set == Some(set));
     outcome.already_assigned += done.len() as u64;
     // hawkBit: offline, a target with an update under way is passed over, and counts as if it had the set.
@@ -313,7 +314,7 @@ async fn make_room(ctx: &Ctx, tx: &mut Tx, settings: &TenantSettings, targets: &
 async fn supersede(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, targets: &[i64]) -> Result<()> {
     let migration_steps = Expr::col(Column::DistributionSet).in_subquery(store::migration_steps(ctx.tenant_id()));
     for chunk in targets.chunks(999) {
-        let active = store::of_tenant(ctx.tenant_id())
+        let active = store::of_tenant(ctx.tenant_id(), &Scope::ALL)
             .filter(Column::Target.is_in(chunk.iter().copied()))
             .filter(Column::Active.eq(true))
             .filter(migration_steps.clone().not())

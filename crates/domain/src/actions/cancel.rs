@@ -8,6 +8,7 @@ use crate::{
     access::Permission,
     ctx::Ctx,
     error::{Error, Kind, Result},
+    search,
     targets::{self, UpdateStatus},
 };
 
@@ -81,10 +82,14 @@ pub async fn force(ctx: &Ctx, controller_id: &str, id: i64, forced: bool) -> Res
 
 /// The target and one of its actions. An action of another target answers 404 without a body, as the peer does.
 pub(super) async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
-    let target = targets::store::lock(&**tx, ctx.tenant_id(), controller_id).await?;
-    let action = store::find(&**tx, ctx.tenant_id(), id).await?.ok_or_else(|| Error::not_found("Action", id))?;
+    let scope = search::scope(ctx, Permission::ReadTarget).await?;
+    let target = targets::store::lock(&**tx, ctx.tenant_id(), &scope, controller_id).await?;
+    let action = super::find(ctx, &**tx, id).await?;
     match target {
-        Some(target) if target.id == action.target => Ok((target, action)),
+        Some(target) if target.id == action.target => {
+            search::permit(ctx, &**tx, Permission::UpdateTarget, &[target.id]).await?;
+            Ok((target, action))
+        }
         _ => Err(Error::new(Kind::Absent, format!("Action {id} is not one of target {controller_id}."))),
     }
 }

@@ -8,6 +8,7 @@ use super::{
     ActionStatus, Model, SERVER_PREFIX, cancel_lapsed, check_status_quota, entity::Column, note, store, touched,
 };
 use crate::{
+    access::Scope,
     artifacts as artifact,
     ctx::Ctx,
     distribution_sets,
@@ -91,7 +92,7 @@ pub async fn canceling(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
 /// The files of a module that one of the target's actions brings, or brought last.
 pub async fn artifacts(ctx: &Ctx, controller_id: &str, module: i64) -> Result<Vec<artifact::Model>> {
     let target = find_target(ctx, controller_id).await?;
-    let found = software_modules::store::get(ctx.db().read(), ctx.tenant_id(), module).await?;
+    let found = software_modules::store::get(ctx.db().read(), ctx.tenant_id(), &Scope::ALL, module).await?;
     found.ok_or_else(|| Error::not_found("SoftwareModule", module))?;
     if bringing(ctx, target.id, module).await?.is_none() && !last_brought(ctx, &target, module).await? {
         return Err(not_brought(controller_id, module));
@@ -103,7 +104,7 @@ pub async fn artifacts(ctx: &Ctx, controller_id: &str, module: i64) -> Result<Ve
 pub async fn find_download(ctx: &Ctx, controller_id: &str, module: i64, filename: &str) -> Result<artifact::Model> {
     find_target(ctx, controller_id).await?;
     let db = ctx.db().read();
-    let known = software_modules::store::get(db, ctx.tenant_id(), module).await?;
+    let known = software_modules::store::get(db, ctx.tenant_id(), &Scope::ALL, module).await?;
     known.ok_or_else(|| Error::not_found("SoftwareModule", module))?;
     let found = artifact::store::by_filename(db, ctx.tenant_id(), module, filename).await?;
     found.ok_or_else(|| Error::new(Kind::Absent, format!("Module {module} has no file {filename}.")))
@@ -130,13 +131,13 @@ fn not_brought(controller_id: &str, module: i64) -> Error {
 }
 
 async fn find_target(ctx: &Ctx, controller_id: &str) -> Result<targets::Model> {
-    let target = targets::store::find(ctx.db().read(), ctx.tenant_id(), controller_id).await?;
+    let target = targets::store::find(ctx.db().read(), ctx.tenant_id(), &Scope::ALL, controller_id).await?;
     target.ok_or_else(|| Error::not_found("Target", controller_id))
 }
 
 async fn find(ctx: &Ctx, controller_id: &str, id: i64) -> Result<(targets::Model, Model)> {
     let target = find_target(ctx, controller_id).await?;
-    let action = store::find(ctx.db().read(), ctx.tenant_id(), id).await?;
+    let action = store::find(ctx.db().read(), ctx.tenant_id(), &Scope::ALL, id).await?;
     let action = super::of_target(action, id, &target)?;
     Ok((target, action))
 }
@@ -160,7 +161,7 @@ async fn retrieved(ctx: &Ctx, controller_id: &str, action: &Model, message: &str
     }
     let mut tx = ctx.begin().await?;
     targets::lock(ctx, &tx, controller_id).await?;
-    let Some(action) = store::find(&*tx, ctx.tenant_id(), action.id).await? else { return Ok(()) };
+    let Some(action) = store::find(&*tx, ctx.tenant_id(), &Scope::ALL, action.id).await? else { return Ok(()) };
     let newest = store::newest_status(&*tx, ctx.tenant_id(), action.id).await?;
     if newest == Some(ActionStatus::Retrieved.code()) || !(action.is_active() || action.is_canceling_or_canceled()) {
         return Ok(());
@@ -177,7 +178,7 @@ async fn retrieved(ctx: &Ctx, controller_id: &str, action: &Model, message: &str
 
 async fn read(ctx: &Ctx, action: Model, history: i64) -> Result<Deployment> {
     let db = ctx.db().read();
-    let set = distribution_sets::store::get(db, ctx.tenant_id(), action.distribution_set).await?;
+    let set = distribution_sets::store::get(db, ctx.tenant_id(), &Scope::ALL, action.distribution_set).await?;
     let set = set.ok_or_else(|| Error::not_found("DistributionSet", action.distribution_set))?;
     let full = distribution_sets::load(db, ctx.tenant_id(), vec![set]).await?.pop();
     let mut modules = full.map(|f| f.modules).unwrap_or_default();
@@ -245,7 +246,7 @@ async fn bringing(ctx: &Ctx, target: i64, module: i64) -> Result<Option<i64>> {
 /// Whether the set installed last holds the module.
 async fn last_brought(ctx: &Ctx, target: &targets::Model, module: i64) -> Result<bool> {
     let Some(set) = target.installed_distribution_set else { return Ok(false) };
-    let finished = store::of_tenant(ctx.tenant_id())
+    let finished = store::of_tenant(ctx.tenant_id(), &Scope::ALL)
         .filter(Column::Target.eq(target.id))
         .filter(Column::DistributionSet.eq(set))
         .filter(Column::Status.eq(ActionStatus::Finished.code()))

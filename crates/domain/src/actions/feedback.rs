@@ -8,6 +8,7 @@ use super::{
     touched,
 };
 use crate::{
+    access::Scope,
     ctx::Ctx,
     error::{Error, Kind, Result},
     targets::{self, UpdateStatus},
@@ -122,7 +123,7 @@ pub(super) async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str, id: i64) -> Re
     }
     // One after the other, for the error that says which of them is missing.
     let target = targets::lock(ctx, tx, controller_id).await?;
-    let action = super::of_target(store::find(&**tx, ctx.tenant_id(), id).await?, id, &target)?;
+    let action = super::of_target(store::find(&**tx, ctx.tenant_id(), &Scope::ALL, id).await?, id, &target)?;
     Ok((target, action))
 }
 

@@ -41,10 +41,10 @@ pub use window::{Window, WindowText};
 use std::collections::HashMap;
 
 use kettle_cluster::Tx;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, Order, PaginatorTrait, QueryFilter, Set};
+use sea_orm::{ColumnTrait, ConnectionTrait, Order, PaginatorTrait, QueryFilter, Set};
 
 use crate::{
-    access::Permission,
+    access::{Permission, Scope},
     ctx::Ctx,
     distribution_sets,
     error::{Error, Kind, Result, check_quota},
@@ -79,7 +79,8 @@ pub struct StatusShown {
 /// All actions of the tenant.
 pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Shown>> {
     ctx.require(Permission::ReadTarget)?;
-    let select = store::of_tenant(ctx.tenant_id());
+    let scope = scope(ctx, Permission::ReadTarget).await?;
+    let select = store::of_tenant(ctx.tenant_id(), &scope);
     let page = search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await?;
     Ok(Page { content: show(ctx, page.content).await?, total: page.total })
 }
@@ -87,7 +88,8 @@ pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Shown>> {
 /// The actions of one target.
 pub async fn list_of_target(ctx: &Ctx, controller_id: &str, listing: &Listing) -> Result<Page<Shown>> {
     let target = targets::find(ctx, controller_id).await?;
-    let select = store::of_tenant(ctx.tenant_id()).filter(entity::Column::Target.eq(target.id));
+    let scope = scope(ctx, Permission::ReadTarget).await?;
+    let select = store::of_tenant(ctx.tenant_id(), &scope).filter(entity::Column::Target.eq(target.id));
     let page = search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await?;
     Ok(Page { content: show(ctx, page.content).await?, total: page.total })
 }
@@ -95,9 +97,23 @@ pub async fn list_of_target(ctx: &Ctx, controller_id: &str, listing: &Listing) -
 /// One action of the tenant.
 pub async fn get(ctx: &Ctx, id: i64) -> Result<Shown> {
     ctx.require(Permission::ReadTarget)?;
-    let action = store::find(ctx.db().read(), ctx.tenant_id(), id).await?;
-    let action = action.ok_or_else(|| Error::not_found("Action", id))?;
+    let action = find(ctx, ctx.db().read(), id).await?;
     show_one(ctx, action).await
+}
+
+/// The row of an action that the caller may read.
+pub(crate) async fn find(ctx: &Ctx, db: &impl ConnectionTrait, id: i64) -> Result<Model> {
+    let scope = scope(ctx, Permission::ReadTarget).await?;
+    let found = store::find(db, ctx.tenant_id(), &scope, id).await?;
+    found.ok_or_else(|| Error::not_found("Action", id))
+}
+
+/// The actions whose targets are in the scope of `permission`, one of those over targets.
+pub(crate) async fn scope(ctx: &Ctx, permission: Permission) -> Result<Scope> {
+    if !ctx.limits_actions() {
+        return Ok(Scope::ALL);
+    }
+    Ok(store::scope_of_targets(ctx.tenant_id(), &search::scope(ctx, permission).await?))
 }
 
 /// One action of one target. `None`: the action is another target's.
@@ -109,8 +125,7 @@ pub async fn get_of_target(ctx: &Ctx, controller_id: &str, id: i64) -> Result<Op
 /// The reports about an action, with their messages.
 pub async fn statuses(ctx: &Ctx, controller_id: &str, id: i64, listing: &Listing) -> Result<Page<StatusShown>> {
     let target = targets::find(ctx, controller_id).await?;
-    let action = store::find(ctx.db().read(), ctx.tenant_id(), id).await?;
-    let action = action.ok_or_else(|| Error::not_found("Action", id))?;
+    let action = find(ctx, ctx.db().read(), id).await?;
     if action.target != target.id {
         return Err(Error::new(Kind::Absent, format!("Action {id} is not one of target {controller_id}.")));
     }
@@ -127,12 +142,15 @@ pub async fn statuses(ctx: &Ctx, controller_id: &str, id: i64, listing: &Listing
 /// The set that is assigned to, or installed on, a target. An unknown target has none.
 pub async fn set_of_target(ctx: &Ctx, controller_id: &str, installed: bool) -> Result<Option<distribution_sets::Full>> {
     ctx.require(Permission::ReadTarget)?;
-    let target = targets::store::find(ctx.db().read(), ctx.tenant_id(), controller_id).await?;
+    let scope = search::scope(ctx, Permission::ReadTarget).await?;
+    let target = targets::store::find(ctx.db().read(), ctx.tenant_id(), &scope, controller_id).await?;
     // hawkBit: these two reads don't tell an unknown target from one without a set.
     let Some(target) = target else { return Ok(None) };
     let id = if installed { target.installed_distribution_set } else { target.assigned_distribution_set };
     let Some(id) = id else { return Ok(None) };
-    let Some(set) = distribution_sets::store::get(ctx.db().read(), ctx.tenant_id(), id).await? else { return Ok(None) };
+    let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
+    let set = distribution_sets::store::get(ctx.db().read(), ctx.tenant_id(), &scope, id).await?;
+    let Some(set) = set else { return Ok(None) };
     Ok(distribution_sets::load(ctx.db().read(), ctx.tenant_id(), vec![set]).await?.pop())
 }
 
@@ -140,8 +158,7 @@ pub async fn set_of_target(ctx: &Ctx, controller_id: &str, installed: bool) -> R
 pub async fn targets_of_set(ctx: &Ctx, set: i64, installed: bool, listing: &Listing) -> Result<Page<targets::Shown>> {
     ctx.require(Permission::ReadTarget)?;
     ctx.require(Permission::ReadDistributionSet)?;
-    let found = distribution_sets::store::get(ctx.db().read(), ctx.tenant_id(), set).await?;
-    found.ok_or_else(|| Error::not_found("DistributionSet", set))?;
+    distribution_sets::find(ctx, set).await?;
     use targets::entity::Column;
     let column = if installed { Column::InstalledDistributionSet } else { Column::AssignedDistributionSet };
     targets::list_of(ctx, sea_orm::Condition::all().add(column.eq(set)), listing).await
@@ -161,12 +178,11 @@ async fn show(ctx: &Ctx, actions: Vec<Model>) -> Result<Vec<Shown>> {
         ids
     };
     let target_ids = unique(actions.iter().map(|a| a.target).collect());
-    let targets = targets::entity::Entity::find().filter(targets::entity::Column::Tenant.eq(ctx.tenant_id()));
+    let targets = targets::store::of_tenant(ctx.tenant_id(), &Scope::ALL);
     let targets = targets.filter(targets::entity::Column::Id.is_in(target_ids)).all(db).await?;
     let targets: HashMap<i64, _> = targets.into_iter().map(|t| (t.id, (t.controller_id, t.name))).collect();
     let set_ids = unique(actions.iter().map(|a| a.distribution_set).collect());
-    let sets =
-        distribution_sets::entity::Entity::find().filter(distribution_sets::entity::Column::Tenant.eq(ctx.tenant_id()));
+    let sets = distribution_sets::store::of_tenant(ctx.tenant_id(), &Scope::ALL);
     let sets = sets.filter(distribution_sets::entity::Column::Id.is_in(set_ids)).all(db).await?;
     let sets: HashMap<i64, _> = sets.into_iter().map(|s| (s.id, (s.name, s.version))).collect();
     let rollouts = rollout_names(ctx, unique(actions.iter().filter_map(|a| a.rollout).collect())).await?;

@@ -17,17 +17,27 @@ use super::{
     ActionStatus,
     entity::{Column, Entity, Model, status},
 };
-use crate::targets::UpdateStatus;
+use crate::{access::Scope, targets::UpdateStatus};
 
 /// A status message is at most this long; longer ones are stored as several.
 const MAX_MESSAGE: usize = 512;
 
-pub fn of_tenant(tenant: &str) -> Select<Entity> {
-    Entity::find().filter(Column::Tenant.eq(tenant))
+pub(crate) fn of_tenant(tenant: &str, scope: &Scope) -> Select<Entity> {
+    scope.of(Entity::find().filter(Column::Tenant.eq(tenant)))
 }
 
-pub async fn find(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.eq(id)).one(db).await
+/// The actions of the targets in `targets`.
+pub(super) fn scope_of_targets(tenant: &str, targets: &Scope) -> Scope {
+    if targets.is_all() {
+        return Scope::ALL;
+    }
+    use crate::targets::{entity, store};
+    let ids = store::of_tenant(tenant, targets).select_only().column(entity::Column::Id).into_query();
+    Scope::within(Condition::all().add(Column::Target.in_subquery(ids)))
+}
+
+pub async fn find(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::Id.eq(id)).one(db).await
 }
 
 /// A target and one of its actions, both rows held until the transaction ends. `None` if one of them isn't there, or the
@@ -58,8 +68,9 @@ pub async fn lock_with_target(
 pub async fn active(db: &impl ConnectionTrait, tenant: &str, targets: &[i64]) -> Result<Vec<Model>, DbErr> {
     let mut found = Vec::new();
     for chunk in targets.chunks(999) {
-        let select =
-            of_tenant(tenant).filter(Column::Target.is_in(chunk.iter().copied())).filter(Column::Active.eq(true));
+        let select = of_tenant(tenant, &Scope::ALL)
+            .filter(Column::Target.is_in(chunk.iter().copied()))
+            .filter(Column::Active.eq(true));
         found.extend(select.order_by_asc(Column::Id).all(db).await?);
     }
     Ok(found)

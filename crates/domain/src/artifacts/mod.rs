@@ -26,7 +26,7 @@ use crate::{
     access::Permission,
     ctx::{Ctx, Services},
     error::{Error, Kind, Result, check_quota},
-    software_modules, text,
+    search, software_modules, text,
 };
 use storage::Marker;
 use upload::{Limit, Received};
@@ -72,7 +72,8 @@ pub async fn get(ctx: &Ctx, module: i64, id: i64) -> Result<Shown> {
 /// One artifact and its content, for an operator. Of a deleted module it is gone.
 pub async fn download(ctx: &Ctx, module: i64, id: i64) -> Result<(Model, tokio::fs::File)> {
     ctx.require(Permission::ReadSoftwareModuleArtifact)?;
-    let found = software_modules::store::get(ctx.db().read(), ctx.tenant_id(), module).await?;
+    let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
+    let found = software_modules::store::get(ctx.db().read(), ctx.tenant_id(), &scope, module).await?;
     let found = found.ok_or_else(|| Error::not_found("SoftwareModule", module))?;
     if found.deleted == Some(true) {
         return Err(Error::new(Kind::BinaryDeleted, "The artifact's binary was deleted with its software module."));
@@ -107,8 +108,11 @@ where
 {
     ctx.require(Permission::CreateSoftwareModule)?;
     check_filename(&new.filename)?;
-    let found = software_modules::store::get(ctx.db().read(), ctx.tenant_id(), module).await?;
+    let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
+    let found = software_modules::store::get(ctx.db().read(), ctx.tenant_id(), &scope, module).await?;
     check_room(ctx, ctx.db().read(), module, found.as_ref(), &new.filename).await?;
+    // hawkBit: a new artifact is a change of its module, as far as scopes go.
+    search::permit(ctx, ctx.db().read(), Permission::UpdateSoftwareModule, &[module]).await?;
     let limit = limit(ctx).await?;
     let part = blocking(ctx, |services| services.artifacts.new_part()).await.map_err(upload::failed)?;
     let received = upload::receive(part, stream, limit).await?;
@@ -193,7 +197,8 @@ async fn settle(services: &Arc<Services>, marker: &Marker) -> Result<()> {
 /// Makes a complete upload an artifact, or removes it.
 async fn keep(ctx: Ctx, module: i64, filename: String, received: Received) -> Result<Model> {
     let tx = ctx.begin().await?;
-    let found = software_modules::store::lock(&*tx, ctx.tenant_id(), module).await?;
+    let scope = search::scope(&ctx, Permission::ReadSoftwareModule).await?;
+    let found = software_modules::store::lock(&*tx, ctx.tenant_id(), &scope, module).await?;
     check_room(&ctx, &*tx, module, found.as_ref(), &filename).await?;
     store::lock_content(&*tx, ctx.engine(), ctx.tenant_id(), &received.sha1).await?;
     let (tenant, sha1) = (ctx.tenant_id().to_owned(), received.sha1.clone());

@@ -1,7 +1,7 @@
 //! Distribution set types: which types of modules a set must and may hold (semantics.md A2).
 
 pub mod entity;
-mod fields;
+pub(crate) mod fields;
 pub mod store;
 
 pub use entity::Model;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, Order, QueryFilter, Set};
 
 use crate::{
-    access::Permission,
+    access::{Permission, Scope},
     audit::touched,
     ctx::Ctx,
     error::{Error, Kind, Result, check_quota},
@@ -42,14 +42,16 @@ pub struct Update {
 
 pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Model>> {
     ctx.require(Permission::ReadDistributionSetType)?;
-    let select = store::of_tenant(ctx.tenant_id()).filter(Column::Deleted.eq(false));
+    let scope = search::scope(ctx, Permission::ReadDistributionSetType).await?;
+    let select = store::of_tenant(ctx.tenant_id(), &scope).filter(Column::Deleted.eq(false));
     search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await
 }
 
 /// One type, a deleted one too, or `DistributionSetType` not found.
 pub async fn get(ctx: &Ctx, id: i64) -> Result<Model> {
     ctx.require(Permission::ReadDistributionSetType)?;
-    let found = store::get(ctx.db().read(), ctx.tenant_id(), id).await?;
+    let scope = search::scope(ctx, Permission::ReadDistributionSetType).await?;
+    let found = store::get(ctx.db().read(), ctx.tenant_id(), &scope, id).await?;
     found.ok_or_else(|| not_found(id))
 }
 
@@ -89,6 +91,8 @@ pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
         store::set_elements(&*tx, row.id, &elements).await?;
         created.push(row);
     }
+    let ids: Vec<i64> = created.iter().map(|created| created.id).collect();
+    search::permit(ctx, &*tx, Permission::CreateDistributionSetType, &ids).await?;
     tx.commit().await?;
     Ok(created)
 }
@@ -97,7 +101,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
     ctx.require(Permission::UpdateDistributionSetType)?;
     software_module_types::check_texts(update.description.as_deref(), update.colour.as_deref())?;
     let tx = ctx.begin().await?;
-    let found = lock(ctx, &*tx, id).await?;
+    let found = lock(ctx, &*tx, Permission::UpdateDistributionSetType, id).await?;
     let description = text::change(update.description, found.description.as_deref());
     let colour = text::change(update.colour, found.colour.as_deref());
     if description.is_none() && colour.is_none() {
@@ -111,6 +115,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
         row.colour = Set(colour);
     }
     let updated = row.update(&*tx).await?;
+    search::permit(ctx, &*tx, Permission::UpdateDistributionSetType, &[id]).await?;
     tx.commit().await?;
     Ok(updated)
 }
@@ -119,7 +124,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
 pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     ctx.require(Permission::DeleteDistributionSetType)?;
     let tx = ctx.begin().await?;
-    let found = lock(ctx, &*tx, id).await?;
+    let found = lock(ctx, &*tx, Permission::DeleteDistributionSetType, id).await?;
     target_types::store::remove_from_all(&*tx, id).await?;
     if store::is_used(&*tx, id).await? {
         let mut row = touched(ctx, &found);
@@ -140,7 +145,8 @@ pub async fn module_types(ctx: &Ctx, id: i64, mandatory: bool) -> Result<Vec<sof
     let elements = store::elements(db, &[found.id]).await?;
     let of_kind = elements.iter().filter(|e| e.mandatory.unwrap_or(false) == mandatory);
     let ids: Vec<i64> = of_kind.map(|e| e.software_module_type).collect();
-    software_module_types::all(ctx, db, &ids).await
+    // What a type holds is part of it: the caller's scope over module types does not matter here.
+    Ok(software_module_types::store::get_all(db, ctx.tenant_id(), &Scope::ALL, &ids).await?)
 }
 
 /// One of [`module_types`], or `SoftwareModuleType` not found.
@@ -172,7 +178,8 @@ pub async fn add_module_type(ctx: &Ctx, id: i64, module: i64, mandatory: bool) -
 /// Takes a module type out; a known one that is not in changes nothing. Not for types that sets have already.
 pub async fn remove_module_type(ctx: &Ctx, id: i64, module: i64) -> Result<()> {
     edit_elements(ctx, id, async |tx, elements| {
-        let known = software_module_types::store::get(tx, ctx.tenant_id(), module).await?;
+        let scope = search::scope(ctx, Permission::ReadSoftwareModuleType).await?;
+        let known = software_module_types::store::get(tx, ctx.tenant_id(), &scope, module).await?;
         known.ok_or_else(|| Error::not_found("SoftwareModuleType", module))?;
         elements.remove(&module);
         Ok(())
@@ -187,7 +194,7 @@ async fn edit_elements(
 ) -> Result<()> {
     ctx.require(Permission::UpdateDistributionSetType)?;
     let tx = ctx.begin().await?;
-    let found = lock(ctx, &*tx, id).await?;
+    let found = lock(ctx, &*tx, Permission::UpdateDistributionSetType, id).await?;
     if store::is_used(&*tx, id).await? {
         let message = format!("Distribution set type {id} is used by distribution sets and can't be changed any more.");
         return Err(Error::new(Kind::EntityReadOnly, message));
@@ -209,8 +216,12 @@ pub(crate) async fn hold_all(ctx: &Ctx, db: &impl ConnectionTrait, ids: &[i64]) 
     if found.len() < ids.len() { Err(Error::not_found_all("DistributionSetType", &missing)) } else { Ok(()) }
 }
 
-async fn lock(ctx: &Ctx, db: &impl ConnectionTrait, id: i64) -> Result<Model> {
-    store::lock(db, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))
+/// The row of a type that the caller may work on under `permission`, locked for the rest of the transaction.
+async fn lock(ctx: &Ctx, db: &impl ConnectionTrait, permission: Permission, id: i64) -> Result<Model> {
+    let scope = search::scope(ctx, Permission::ReadDistributionSetType).await?;
+    let found = store::lock(db, ctx.tenant_id(), &scope, id).await?.ok_or_else(|| not_found(id))?;
+    search::permit(ctx, db, permission, &[id]).await?;
+    Ok(found)
 }
 
 fn not_found(id: i64) -> Error {

@@ -5,19 +5,21 @@ use sea_orm::{ActiveModelTrait, ConnectionTrait, Set};
 
 use super::{Full, Model, load_one, not_found, store, touched};
 use crate::{
+    access::{Permission, Scope},
     ctx::Ctx,
     distribution_set_tags, distribution_set_types,
     error::{Error, Kind, Result},
-    tags, tenants,
+    search, tags, tenants,
 };
 
-/// The set, if it can be deployed: there and not deleted, valid, complete. It stays so until the transaction ends.
+/// The set, if it can be deployed by the caller: there and not deleted, valid, complete. It stays so until the transaction ends.
 pub async fn deployable(ctx: &Ctx, tx: &Tx, id: i64) -> Result<Full> {
-    let found = store::get(&**tx, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
+    let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
+    let found = store::get(&**tx, ctx.tenant_id(), &scope, id).await?.ok_or_else(|| not_found(id))?;
     // One that is not locked yet will be written: two that share it and then both want to write would block each other.
     let held = match found.locked {
-        true => store::hold(&**tx, ctx.tenant_id(), id).await?,
-        false => store::lock(&**tx, ctx.tenant_id(), id).await?,
+        true => store::hold(&**tx, ctx.tenant_id(), &scope, id).await?,
+        false => store::lock(&**tx, ctx.tenant_id(), &scope, id).await?,
     };
     let held = held.ok_or_else(|| not_found(id))?;
     let full = load_one(ctx, &**tx, held).await?;
@@ -74,7 +76,7 @@ async fn lock_all_modules(ctx: &Ctx, db: &impl ConnectionTrait, full: &Full) -> 
 
 /// Why nothing is done with a set, in the peer's words.
 pub(super) async fn refused(kind: Kind, ctx: &Ctx, db: &impl ConnectionTrait, set: &Model) -> Error {
-    match distribution_set_types::store::get(db, ctx.tenant_id(), set.ds_type).await {
+    match distribution_set_types::store::get(db, ctx.tenant_id(), &Scope::ALL, set.ds_type).await {
         Ok(found) => unfit(kind, &found.map(|t| t.type_key).unwrap_or_default(), set.id),
         Err(error) => error.into(),
     }

@@ -4,7 +4,7 @@
 //! got stays what the set says. Which modules it holds is in `modules.rs`, locking in `lock.rs`.
 
 pub mod entity;
-mod fields;
+pub(crate) mod fields;
 mod invalidate;
 mod lock;
 pub mod metadata;
@@ -24,7 +24,7 @@ use sea_orm::{
 };
 
 use crate::{
-    access::Permission,
+    access::{Permission, Scope},
     audit::touched,
     ctx::Ctx,
     distribution_set_types,
@@ -75,7 +75,8 @@ pub struct Update {
 /// page may hold fewer sets than asked for.
 pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Full>> {
     ctx.require(Permission::ReadDistributionSet)?;
-    let mut select = store::of_tenant(ctx.tenant_id()).filter(Column::Deleted.eq(false));
+    let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
+    let mut select = store::of_tenant(ctx.tenant_id(), &scope).filter(Column::Deleted.eq(false));
     let mut listing = listing.clone();
     let complete = match listing.q.as_deref().filter(|q| q.to_ascii_lowercase().contains("complete")) {
         Some(q) => {
@@ -132,7 +133,8 @@ pub async fn get(ctx: &Ctx, id: i64) -> Result<Full> {
 /// The row of a set that the caller may read.
 pub(crate) async fn find(ctx: &Ctx, id: i64) -> Result<Model> {
     ctx.require(Permission::ReadDistributionSet)?;
-    store::get(ctx.db().read(), ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))
+    let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
+    store::get(ctx.db().read(), ctx.tenant_id(), &scope, id).await?.ok_or_else(|| not_found(id))
 }
 
 /// Creates all sets or none; they come back in the order given.
@@ -153,6 +155,8 @@ pub async fn create(ctx: &Ctx, sets: Vec<Create>) -> Result<Vec<Full>> {
         modules::place(ctx, &*tx, row.id, row.ds_type, &modules).await?;
         created.push(row);
     }
+    let ids: Vec<i64> = created.iter().map(|created| created.id).collect();
+    search::permit(ctx, &*tx, Permission::CreateDistributionSet, &ids).await?;
     let full = load(&*tx, ctx.tenant_id(), created).await?;
     tx.commit().await?;
     Ok(full)
@@ -194,6 +198,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
         row.locked = Set(locked);
     }
     let updated = row.update(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    search::permit(ctx, &*tx, Permission::UpdateDistributionSet, &[id]).await?;
     let full = load_one(ctx, &*tx, updated).await?;
     tx.commit().await?;
     Ok(full)
@@ -204,7 +209,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
 pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     ctx.require(Permission::DeleteDistributionSet)?;
     let tx = ctx.begin().await?;
-    let found = store::lock(&*tx, ctx.tenant_id(), id).await?;
+    let found = lock(ctx, &*tx, Permission::DeleteDistributionSet, id).await?;
     let found = found.ok_or_else(|| Error::not_found_all("DistributionSet", &[id]))?;
     store::leave_target_filters(&*tx, ctx.engine(), ctx.tenant_id(), id).await?;
     if store::is_used(&*tx, ctx.engine(), ctx.tenant_id(), id).await? {
@@ -278,11 +283,14 @@ async fn load_one(ctx: &Ctx, db: &impl ConnectionTrait, set: Model) -> Result<Fu
 async fn type_of(ctx: &Ctx, db: &impl ConnectionTrait, key: Option<&str>) -> Result<distribution_set_types::Model> {
     use distribution_set_types::store;
     let id = match key {
-        Some(key) => store::find_by_key(db, ctx.tenant_id(), key).await?.map(|t| t.id),
+        Some(key) => {
+            let scope = search::scope(ctx, Permission::ReadDistributionSetType).await?;
+            store::find_by_key(db, ctx.tenant_id(), &scope, key).await?.map(|t| t.id)
+        }
         None => tenants::default_distribution_set_type(db, ctx.tenant_id()).await?,
     };
     let found = match id {
-        Some(id) => store::hold(db, ctx.tenant_id(), id).await?,
+        Some(id) => store::hold(db, ctx.tenant_id(), &Scope::ALL, id).await?,
         None => None,
     };
     let found = found.ok_or_else(|| Error::not_found("DistributionSetType", key.unwrap_or_default()))?;
@@ -312,9 +320,24 @@ fn new_row(ctx: &Ctx, create: Create, set_type: distribution_set_types::Model) -
     }
 }
 
-/// The row of a valid set, locked for the rest of the transaction.
+/// The row of a set that the caller may work on under `permission`, locked for the rest of the transaction.
+pub(crate) async fn lock(
+    ctx: &Ctx,
+    db: &impl ConnectionTrait,
+    permission: Permission,
+    id: i64,
+) -> Result<Option<Model>> {
+    let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
+    let found = store::lock(db, ctx.tenant_id(), &scope, id).await?;
+    if found.is_some() {
+        search::permit(ctx, db, permission, &[id]).await?;
+    }
+    Ok(found)
+}
+
+/// The row of a valid set that the caller may change, locked for the rest of the transaction.
 async fn lock_valid(ctx: &Ctx, db: &impl ConnectionTrait, id: i64) -> Result<Model> {
-    let found = store::lock(db, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
+    let found = lock(ctx, db, Permission::UpdateDistributionSet, id).await?.ok_or_else(|| not_found(id))?;
     if found.valid == Some(false) {
         return Err(lock::refused(Kind::DistributionSetInvalid, ctx, db, &found).await);
     }

@@ -6,7 +6,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, QueryFilter};
 
 use super::store;
 use crate::{
-    access::Permission,
+    access::{Permission, Scope},
     ctx::Ctx,
     distribution_set_types,
     error::{Error, Kind, Result, check_quota},
@@ -19,7 +19,8 @@ pub async fn list(ctx: &Ctx, set: i64, listing: &Listing) -> Result<Page<softwar
     let set = super::find(ctx, set).await?;
     ctx.require(Permission::ReadSoftwareModule)?;
     let in_set = software_modules::entity::Column::Id.in_subquery(software_modules::store::ids_in_sets(&[set.id]));
-    let select = software_modules::store::of_tenant(ctx.tenant_id()).filter(in_set);
+    let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
+    let select = software_modules::store::of_tenant(ctx.tenant_id(), &scope).filter(in_set);
     let fields = &software_modules::fields::ENTITY;
     // hawkBit: this list can't be searched; `q` is ignored.
     let listing = &Listing { q: None, ..listing.clone() };
@@ -52,6 +53,9 @@ pub async fn remove(ctx: &Ctx, set: i64, module: i64) -> Result<()> {
     if found.locked {
         return Err(software_modules::locked("JpaDistributionSet", set, "REMOVE_SOFTWARE_MODULE"));
     }
+    let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
+    let known = software_modules::store::get(&*tx, ctx.tenant_id(), &scope, module).await?;
+    known.ok_or_else(|| Error::not_found("SoftwareModule", module))?;
     if store::remove_modules(&*tx, set, &[module]).await? > 0 {
         super::touched(ctx, &found).update(&*tx).await?;
     }
@@ -106,12 +110,14 @@ fn insert(held: &mut Vec<(i64, i64)>, module: (i64, i64), limit: i64) {
     held.push(module);
 }
 
-/// The types of all these modules, which stay as they are until the transaction ends. New ones must be there, and not
-/// deleted.
+/// The types of all these modules, which stay as they are until the transaction ends. New ones must be there
+/// for the caller, and not deleted.
 async fn known_modules(ctx: &Ctx, db: &impl ConnectionTrait, before: &[i64], new: &[i64]) -> Result<HashMap<i64, i64>> {
     let ids: Vec<i64> = before.iter().chain(new).copied().collect();
     let found = software_modules::store::hold_all(db, ctx.tenant_id(), &ids).await?;
-    let missing: Vec<i64> = new.iter().copied().filter(|id| found.iter().all(|m| m.id != *id)).collect();
+    let readable = search::permitted(ctx, db, Permission::ReadSoftwareModule, new).await?;
+    let known = |id: &i64| readable.contains(id) && found.iter().any(|m| m.id == *id);
+    let missing: Vec<i64> = new.iter().copied().filter(|id| !known(id)).collect();
     if !missing.is_empty() {
         return Err(Error::not_found_all("SoftwareModule", &missing));
     }
@@ -126,7 +132,7 @@ async fn known_modules(ctx: &Ctx, db: &impl ConnectionTrait, before: &[i64], new
 async fn limits(ctx: &Ctx, db: &impl ConnectionTrait, set_type: i64) -> Result<HashMap<i64, i64>> {
     let elements = distribution_set_types::store::elements(db, &[set_type]).await?;
     let ids: Vec<i64> = elements.iter().map(|e| e.software_module_type).collect();
-    let types = software_module_types::store::get_all(db, ctx.tenant_id(), &ids).await?;
+    let types = software_module_types::store::get_all(db, ctx.tenant_id(), &Scope::ALL, &ids).await?;
     Ok(types.into_iter().map(|t| (t.id, i64::from(t.max_ds_assignments))).collect())
 }
 

@@ -8,15 +8,15 @@ use sea_orm::{
 };
 
 use super::entity::{Column, Entity, Model, metadata, module};
-use crate::software_modules::entity as software_module;
+use crate::{access::Scope, software_modules::entity as software_module};
 
-pub(crate) fn of_tenant(tenant: &str) -> Select<Entity> {
-    Entity::find().filter(Column::Tenant.eq(tenant))
+pub(crate) fn of_tenant(tenant: &str, scope: &Scope) -> Select<Entity> {
+    scope.of(Entity::find().filter(Column::Tenant.eq(tenant)))
 }
 
 /// Any set, deleted ones too.
-pub async fn get(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.eq(id)).one(db).await
+pub async fn get(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::Id.eq(id)).one(db).await
 }
 
 /// The sets of these ids, deleted ones too.
@@ -25,8 +25,8 @@ pub async fn get_all(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Re
 }
 
 /// As [`get`], and holds the row until the transaction ends: all writers of one set queue here.
-pub async fn lock(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.eq(id)).lock_exclusive().one(db).await
+pub async fn lock(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::Id.eq(id)).lock_exclusive().one(db).await
 }
 
 /// Those of the sets that there are, deleted ones too, each once, locked in the order of their ids.
@@ -43,8 +43,8 @@ pub async fn lock_many(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> 
 }
 
 /// As [`get`], and keeps the row from being changed until the transaction ends; others may hold it so as well.
-pub async fn hold(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.eq(id)).lock_shared().one(db).await
+pub async fn hold(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::Id.eq(id)).lock_shared().one(db).await
 }
 
 /// The set of this name and version, in any case, that is not deleted; of several, which differ in their type, the
@@ -58,7 +58,7 @@ pub async fn find_by_name_version(
     let same = |column: Column, value: &str| {
         Expr::from(Func::upper(Expr::col((Entity, column)))).eq(Func::upper(Expr::val(value)))
     };
-    of_tenant(tenant)
+    of_tenant(tenant, &Scope::ALL)
         .filter(Column::Deleted.eq(false))
         .filter(same(Column::Name, name))
         .filter(same(Column::Version, version))

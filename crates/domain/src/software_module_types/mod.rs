@@ -1,7 +1,7 @@
 //! Software module types: what kinds of modules there are, and how many of each a set may hold (semantics.md A2).
 
 pub mod entity;
-mod fields;
+pub(crate) mod fields;
 pub mod store;
 
 pub use entity::Model;
@@ -47,14 +47,16 @@ pub struct Update {
 
 pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Model>> {
     ctx.require(Permission::ReadSoftwareModuleType)?;
-    let select = store::of_tenant(ctx.tenant_id()).filter(Column::Deleted.eq(false));
+    let scope = search::scope(ctx, Permission::ReadSoftwareModuleType).await?;
+    let select = store::of_tenant(ctx.tenant_id(), &scope).filter(Column::Deleted.eq(false));
     search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await
 }
 
 /// One type, a deleted one too, or `SoftwareModuleType` not found.
 pub async fn get(ctx: &Ctx, id: i64) -> Result<Model> {
     ctx.require(Permission::ReadSoftwareModuleType)?;
-    let found = store::get(ctx.db().read(), ctx.tenant_id(), id).await?;
+    let scope = search::scope(ctx, Permission::ReadSoftwareModuleType).await?;
+    let found = store::get(ctx.db().read(), ctx.tenant_id(), &scope, id).await?;
     found.ok_or_else(|| Error::not_found("SoftwareModuleType", id))
 }
 
@@ -91,6 +93,8 @@ pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
         };
         created.push(row.insert(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?);
     }
+    let ids: Vec<i64> = created.iter().map(|created| created.id).collect();
+    search::permit(ctx, &*tx, Permission::CreateSoftwareModuleType, &ids).await?;
     tx.commit().await?;
     Ok(created)
 }
@@ -99,7 +103,8 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
     ctx.require(Permission::UpdateSoftwareModuleType)?;
     check_texts(update.description.as_deref(), update.colour.as_deref())?;
     let tx = ctx.begin().await?;
-    let found = lock(ctx, &*tx, id).await?;
+    let found = lock(ctx, &*tx, Permission::UpdateSoftwareModuleType, id).await?;
+    let found = found.ok_or_else(|| Error::not_found("SoftwareModuleType", id))?;
     let description = text::change(update.description, found.description.as_deref());
     let colour = text::change(update.colour, found.colour.as_deref());
     if description.is_none() && colour.is_none() {
@@ -113,6 +118,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
         row.colour = Set(colour);
     }
     let updated = row.update(&*tx).await?;
+    search::permit(ctx, &*tx, Permission::UpdateSoftwareModuleType, &[id]).await?;
     tx.commit().await?;
     Ok(updated)
 }
@@ -121,7 +127,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
 pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     ctx.require(Permission::DeleteSoftwareModuleType)?;
     let tx = ctx.begin().await?;
-    let found = store::lock(&*tx, ctx.tenant_id(), id).await?;
+    let found = lock(ctx, &*tx, Permission::DeleteSoftwareModuleType, id).await?;
     let found = found.ok_or_else(|| Error::not_found_all("SoftwareModuleType", &[id]))?;
     if store::is_used(&*tx, id).await? {
         let mut row = touched(ctx, &found);
@@ -133,9 +139,10 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-/// The types with these ids, or `SoftwareModuleType` not found for those that are missing.
+/// The types with these ids that the caller may read, or `SoftwareModuleType` not found for those that are missing.
 pub(crate) async fn all(ctx: &Ctx, db: &impl sea_orm::ConnectionTrait, ids: &[i64]) -> Result<Vec<Model>> {
-    let found = store::get_all(db, ctx.tenant_id(), ids).await?;
+    let scope = search::scope(ctx, Permission::ReadSoftwareModuleType).await?;
+    let found = store::get_all(db, ctx.tenant_id(), &scope, ids).await?;
     let known: HashSet<i64> = found.iter().map(|t| t.id).collect();
     let missing: Vec<i64> = ids.iter().copied().filter(|id| !known.contains(id)).collect();
     if missing.is_empty() { Ok(found) } else { Err(Error::not_found_all("SoftwareModuleType", &missing)) }
@@ -159,9 +166,14 @@ pub(crate) fn check_texts(description: Option<&str>, colour: Option<&str>) -> Re
     text::optional("colour", colour, MAX_COLOUR)
 }
 
-async fn lock(ctx: &Ctx, db: &impl sea_orm::ConnectionTrait, id: i64) -> Result<Model> {
-    let found = store::lock(db, ctx.tenant_id(), id).await?;
-    found.ok_or_else(|| Error::not_found("SoftwareModuleType", id))
+/// The row of a type that the caller may work on under `permission`, locked for the rest of the transaction.
+async fn lock(ctx: &Ctx, db: &impl sea_orm::ConnectionTrait, permission: Permission, id: i64) -> Result<Option<Model>> {
+    let scope = search::scope(ctx, Permission::ReadSoftwareModuleType).await?;
+    let found = store::lock(db, ctx.tenant_id(), &scope, id).await?;
+    if found.is_some() {
+        search::permit(ctx, db, permission, &[id]).await?;
+    }
+    Ok(found)
 }
 
 fn touched(ctx: &Ctx, found: &Model) -> ActiveModel {

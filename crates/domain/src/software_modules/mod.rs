@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, Order, QueryFilter, Set};
 
 use crate::{
-    access::Permission,
+    access::{Permission, Scope},
     artifacts,
     audit::touched,
     ctx::Ctx,
@@ -59,7 +59,8 @@ pub struct Update {
 
 pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Full>> {
     ctx.require(Permission::ReadSoftwareModule)?;
-    let select = store::of_tenant(ctx.tenant_id()).filter(Column::Deleted.eq(false));
+    let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
+    let select = store::of_tenant(ctx.tenant_id(), &scope).filter(Column::Deleted.eq(false));
     let page = search::page(ctx, select, &fields::ENTITY, listing, DEFAULT_SORT, None).await?;
     Ok(Page { content: load(ctx.db().read(), ctx.tenant_id(), page.content).await?, total: page.total })
 }
@@ -73,12 +74,21 @@ pub async fn get(ctx: &Ctx, id: i64) -> Result<Full> {
 /// The row of a module that the caller may read.
 pub(crate) async fn find(ctx: &Ctx, id: i64) -> Result<Model> {
     ctx.require(Permission::ReadSoftwareModule)?;
-    store::get(ctx.db().read(), ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))
+    let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
+    store::get(ctx.db().read(), ctx.tenant_id(), &scope, id).await?.ok_or_else(|| not_found(id))
 }
 
-/// The row of a module, locked for the rest of the transaction.
+/// The row of a module that the caller may change, locked for the rest of the transaction.
 pub(crate) async fn lock(ctx: &Ctx, db: &impl ConnectionTrait, id: i64) -> Result<Model> {
-    store::lock(db, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))
+    lock_for(ctx, db, Permission::UpdateSoftwareModule, id).await
+}
+
+/// The row of a module that the caller may work on under `permission`, locked for the rest of the transaction.
+async fn lock_for(ctx: &Ctx, db: &impl ConnectionTrait, permission: Permission, id: i64) -> Result<Model> {
+    let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
+    let found = store::lock(db, ctx.tenant_id(), &scope, id).await?.ok_or_else(|| not_found(id))?;
+    search::permit(ctx, db, permission, &[id]).await?;
+    Ok(found)
 }
 
 /// Creates all modules or none; they come back in the order given.
@@ -101,6 +111,8 @@ pub async fn create(ctx: &Ctx, modules: Vec<Create>) -> Result<Vec<Full>> {
         let row = new_row(ctx, create, module_type);
         created.push(row.insert(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?);
     }
+    let ids: Vec<i64> = created.iter().map(|created| created.id).collect();
+    search::permit(ctx, &*tx, Permission::CreateSoftwareModule, &ids).await?;
     let full = load(&*tx, ctx.tenant_id(), created).await?;
     tx.commit().await?;
     Ok(full)
@@ -124,6 +136,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
         row.locked = Set(locked);
     }
     let updated = row.update(&*tx).await?;
+    search::permit(ctx, &*tx, Permission::UpdateSoftwareModule, &[id]).await?;
     let full = load_one(ctx, &*tx, updated).await?;
     tx.commit().await?;
     Ok(full)
@@ -134,7 +147,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
 pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     ctx.require(Permission::DeleteSoftwareModule)?;
     let tx = ctx.begin().await?;
-    let found = lock(ctx, &*tx, id).await?;
+    let found = lock_for(ctx, &*tx, Permission::DeleteSoftwareModule, id).await?;
     if store::is_in_a_locked_set(&*tx, ctx.tenant_id(), id).await? {
         return Err(locked("JpaSoftwareModule", id, "DELETE"));
     }
@@ -157,7 +170,7 @@ pub async fn load(db: &impl ConnectionTrait, tenant: &str, modules: Vec<Model>) 
     let mut type_ids: Vec<i64> = modules.iter().map(|m| m.sm_type).collect();
     type_ids.sort_unstable();
     type_ids.dedup();
-    let types = software_module_types::store::get_all(db, tenant, &type_ids).await?;
+    let types = software_module_types::store::get_all(db, tenant, &Scope::ALL, &type_ids).await?;
     let types: HashMap<i64, software_module_types::Model> = types.into_iter().map(|t| (t.id, t)).collect();
     let wanted = |module: &Model| types.get(&module.sm_type).map_or(0, |t| i64::from(t.min_artifacts));
     let counted: Vec<i64> = modules.iter().filter(|m| wanted(m) > 0).map(|m| m.id).collect();
@@ -178,7 +191,8 @@ async fn load_one(ctx: &Ctx, db: &impl ConnectionTrait, module: Model) -> Result
 
 async fn type_by_key(ctx: &Ctx, db: &impl ConnectionTrait, key: &str) -> Result<software_module_types::Model> {
     let key = key.trim();
-    let found = software_module_types::store::find_by_key(db, ctx.tenant_id(), key).await?;
+    let scope = search::scope(ctx, Permission::ReadSoftwareModuleType).await?;
+    let found = software_module_types::store::find_by_key(db, ctx.tenant_id(), &scope, key).await?;
     let found = found.ok_or_else(|| Error::not_found("SoftwareModuleType", key))?;
     if found.deleted == Some(true) {
         return Err(Error::constraint(format!("Software module type {key} is deleted.")));

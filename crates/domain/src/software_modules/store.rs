@@ -10,27 +10,33 @@ use sea_orm::{
 
 use super::entity::{Column, Entity, Model, metadata};
 use crate::{
+    access::Scope,
     artifacts::entity as artifact,
     distribution_sets::entity::{self as set, module as held},
 };
 
-pub(crate) fn of_tenant(tenant: &str) -> Select<Entity> {
-    Entity::find().filter(Column::Tenant.eq(tenant))
+pub(crate) fn of_tenant(tenant: &str, scope: &Scope) -> Select<Entity> {
+    scope.of(Entity::find().filter(Column::Tenant.eq(tenant)))
 }
 
 /// Any module, deleted ones too.
-pub async fn get(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.eq(id)).one(db).await
+pub async fn get(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::Id.eq(id)).one(db).await
 }
 
 /// As [`get`], and holds the row until the transaction ends: all writers of one module queue here.
-pub async fn lock(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.eq(id)).lock_exclusive().one(db).await
+pub async fn lock(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::Id.eq(id)).lock_exclusive().one(db).await
 }
 
 /// Those of the modules that there are, deleted ones too, kept from being changed until the transaction ends.
 pub async fn hold_all(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Result<Vec<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.is_in(ids.iter().copied())).order_by_asc(Column::Id).lock_shared().all(db).await
+    of_tenant(tenant, &Scope::ALL)
+        .filter(Column::Id.is_in(ids.iter().copied()))
+        .order_by_asc(Column::Id)
+        .lock_shared()
+        .all(db)
+        .await
 }
 
 /// The ids of the modules of these sets, for use in another query.
@@ -43,7 +49,7 @@ pub(crate) fn ids_in_sets(sets: &[i64]) -> SelectStatement {
 
 /// The modules of these sets, each once, deleted ones too.
 pub async fn of_sets(db: &impl ConnectionTrait, tenant: &str, sets: &[i64]) -> Result<Vec<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.in_subquery(ids_in_sets(sets))).all(db).await
+    of_tenant(tenant, &Scope::ALL).filter(Column::Id.in_subquery(ids_in_sets(sets))).all(db).await
 }
 
 /// How many artifacts each of these modules has; those without any are left out.

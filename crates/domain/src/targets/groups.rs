@@ -14,7 +14,8 @@ use crate::{
 /// Every group that a target is in.
 pub async fn list(ctx: &Ctx) -> Result<Vec<String>> {
     ctx.require(Permission::ReadTarget)?;
-    Ok(store::groups(ctx.db().read(), ctx.tenant_id()).await?)
+    let scope = search::scope(ctx, Permission::ReadTarget).await?;
+    Ok(store::groups(ctx.db().read(), ctx.tenant_id(), &scope).await?)
 }
 
 /// The targets in a group, and with `subgroups` those in groups below it.
@@ -28,18 +29,20 @@ pub async fn targets(ctx: &Ctx, group: &str, subgroups: bool, listing: &Listing)
     super::list_where(ctx, store::in_group(group, subgroups), &listing).await
 }
 
-/// Puts targets into a group, or takes them out of theirs with `None`. Those that do not exist are left out silently.
+/// Puts targets into a group, or takes them out of theirs with `None`. Those that do not exist, or that
+/// the caller may not change, are left out silently.
 pub async fn assign(ctx: &Ctx, group: Option<&str>, controller_ids: Vec<String>) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;
     if controller_ids.is_empty() {
         return Err(Error::constraint("controllerIds must not be empty."));
     }
     check(group)?;
+    let scope = super::updatable(ctx).await?;
     let mut tx = ctx.begin().await?;
-    let found = store::lock_many(&*tx, ctx.tenant_id(), &controller_ids).await?;
+    let found = store::lock_many(&*tx, ctx.tenant_id(), &scope, &controller_ids).await?;
     for chunk in found.chunks(999) {
         let which = Condition::all().add(Column::Id.is_in(chunk.iter().map(|t| t.id)));
-        let ids = store::set_group(&tx, ctx.tenant_id(), which, group).await?;
+        let ids = store::set_group(&tx, ctx.tenant_id(), &scope, which, group).await?;
         super::changed(ctx, &mut tx, ids);
     }
     Ok(tx.commit().await?)
@@ -51,8 +54,9 @@ pub async fn assign_matching(ctx: &Ctx, group: Option<&str>, q: Option<&str>) ->
     let q = q.ok_or_else(|| Error::constraint("q must not be null."))?;
     check(group)?;
     let which = search::condition(ctx, &fields::ENTITY, q).await?;
+    let scope = super::updatable(ctx).await?;
     let mut tx = ctx.begin().await?;
-    let ids = store::set_group(&tx, ctx.tenant_id(), which, group).await?;
+    let ids = store::set_group(&tx, ctx.tenant_id(), &scope, which, group).await?;
     super::changed(ctx, &mut tx, ids);
     Ok(tx.commit().await?)
 }

@@ -28,7 +28,7 @@ use kettle_cluster::{Event, Tx};
 use sea_orm::{ActiveModelTrait, Condition, Order, QueryFilter, Set};
 
 use crate::{
-    access::Permission,
+    access::{Permission, Scope},
     audit::touched,
     ctx::Ctx,
     error::{Error, Kind, Result},
@@ -83,35 +83,40 @@ pub struct Update {
 
 pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Shown>> {
     ctx.require(Permission::ReadTarget)?;
-    let total = match listing.q {
-        None => Some(totals::read(ctx.db().read(), ctx.engine(), ctx.tenant_id(), totals::TARGETS).await?),
-        Some(_) => None,
-    };
     let order = search::order(&fields::ENTITY, listing.sort.as_deref(), DEFAULT_SORT)?;
-    page(ctx, Condition::all(), listing, order, total).await
+    page(ctx, None, listing, order).await
 }
 
 /// One page of the targets that `which` selects, for other lists of targets.
 async fn list_where(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Page<Shown>> {
     let order = search::order(&fields::ENTITY, listing.sort.as_deref(), DEFAULT_SORT)?;
-    page(ctx, which, listing, order, None).await
+    page(ctx, Some(which), listing, order).await
 }
 
 /// The targets that have a distribution set or a tag, as `which` says.
 pub(crate) async fn list_of(ctx: &Ctx, which: Condition, listing: &Listing) -> Result<Page<Shown>> {
     // hawkBit: these lists are searched by the fields of targets, and sorted by those of sets or tags.
     let order = search::order(&fields::AS_OF_ANOTHER, listing.sort.as_deref(), ("id", Order::Asc))?;
-    page(ctx, which, listing, order, None).await
+    page(ctx, Some(which), listing, order).await
 }
 
+/// One page of the targets that the caller may read, or of those among them that `which` selects.
 async fn page(
     ctx: &Ctx,
-    which: Condition,
+    which: Option<Condition>,
     listing: &Listing,
     order: Vec<(&'static str, Order)>,
-    known_total: Option<u64>,
 ) -> Result<Page<Shown>> {
-    let select = store::of_tenant(ctx.tenant_id()).filter(which);
+    let scope = search::scope(ctx, Permission::ReadTarget).await?;
+    // The kept total is that of all targets.
+    let known_total = match listing.q.is_none() && which.is_none() && scope.is_all() {
+        true => Some(totals::read(ctx.db().read(), ctx.engine(), ctx.tenant_id(), totals::TARGETS).await?),
+        false => None,
+    };
+    let mut select = store::of_tenant(ctx.tenant_id(), &scope);
+    if let Some(which) = which {
+        select = select.filter(which);
+    }
     let decode = store::decode;
     let page = search::ordered_page(ctx, select, &fields::ENTITY, listing, order, known_total, decode).await?;
     Ok(Page { content: poll_status::show(ctx, page.content).await?, total: page.total })
@@ -130,14 +135,28 @@ async fn show_one(ctx: &Ctx, target: Model) -> Result<Shown> {
 /// The row of a target that the caller may read.
 pub async fn find(ctx: &Ctx, controller_id: &str) -> Result<Model> {
     ctx.require(Permission::ReadTarget)?;
-    let found = store::find(ctx.db().read(), ctx.tenant_id(), controller_id).await?;
+    let scope = search::scope(ctx, Permission::ReadTarget).await?;
+    let found = store::find(ctx.db().read(), ctx.tenant_id(), &scope, controller_id).await?;
     found.ok_or_else(|| Error::not_found("Target", controller_id))
 }
 
-/// The row of a target, locked for the rest of `tx`.
+/// The row of a target that the caller may change, locked for the rest of `tx`.
 pub(crate) async fn lock(ctx: &Ctx, tx: &Tx, controller_id: &str) -> Result<Model> {
-    let found = store::lock(&**tx, ctx.tenant_id(), controller_id).await?;
-    found.ok_or_else(|| Error::not_found("Target", controller_id))
+    lock_for(ctx, tx, Permission::UpdateTarget, controller_id).await
+}
+
+/// The row of a target that the caller may work on under `permission`, locked for the rest of `tx`.
+async fn lock_for(ctx: &Ctx, tx: &Tx, permission: Permission, controller_id: &str) -> Result<Model> {
+    let scope = search::scope(ctx, Permission::ReadTarget).await?;
+    let found = store::lock(&**tx, ctx.tenant_id(), &scope, controller_id).await?;
+    let found = found.ok_or_else(|| Error::not_found("Target", controller_id))?;
+    search::permit(ctx, &**tx, permission, &[found.id]).await?;
+    Ok(found)
+}
+
+/// The targets that the caller may change, of those that it may read: for work that leaves all others out.
+pub(crate) async fn updatable(ctx: &Ctx) -> Result<Scope> {
+    Ok(search::scope(ctx, Permission::ReadTarget).await?.and(search::scope(ctx, Permission::UpdateTarget).await?))
 }
 
 /// Creates all targets or none; they come back in the order given.
@@ -153,6 +172,8 @@ pub async fn create(ctx: &Ctx, targets: Vec<Create>) -> Result<Vec<Shown>> {
         target_types::hold(ctx, &*tx, id).await?;
     }
     let created = insert(ctx, &mut tx, &rows).await?;
+    let ids: Vec<i64> = created.iter().map(|target| target.id).collect();
+    search::permit(ctx, &*tx, Permission::CreateTarget, &ids).await?;
     tx.commit().await?;
     poll_status::show(ctx, created).await
 }
@@ -202,6 +223,7 @@ pub async fn update(ctx: &Ctx, controller_id: &str, update: Update) -> Result<Sh
         row.target_type = Set((id != -1).then_some(id));
     }
     let target = row.update(&*tx).await?;
+    search::permit(ctx, &*tx, Permission::UpdateTarget, &[target.id]).await?;
     changed(ctx, &mut tx, vec![target.controller_id.clone()]);
     tx.commit().await?;
     show_one(ctx, target).await
@@ -211,7 +233,7 @@ pub async fn update(ctx: &Ctx, controller_id: &str, update: Update) -> Result<Sh
 pub async fn delete(ctx: &Ctx, controller_id: &str) -> Result<()> {
     ctx.require(Permission::DeleteTarget)?;
     let mut tx = ctx.begin().await?;
-    let target = lock(ctx, &tx, controller_id).await?;
+    let target = lock_for(ctx, &tx, Permission::DeleteTarget, controller_id).await?;
     store::delete(&*tx, ctx.tenant_id(), target.id).await?;
     totals::add(&tx, ctx.tenant_id(), totals::TARGETS, -1).await?;
     changed(ctx, &mut tx, vec![target.controller_id]);

@@ -12,9 +12,10 @@ use sea_orm::{
 use serde::Serialize;
 
 use super::entity::{self, Column, Entity, Model};
+use crate::access::Scope;
 
-pub(crate) fn of_tenant(tenant: &str) -> Select<Entity> {
-    Entity::find().filter(Column::Tenant.eq(tenant))
+pub(crate) fn of_tenant(tenant: &str, scope: &Scope) -> Select<Entity> {
+    scope.of(Entity::find().filter(Column::Tenant.eq(tenant)))
 }
 
 /// A row of a list, in the order of the entity's columns.
@@ -43,24 +44,35 @@ pub fn decode(row: &QueryResult) -> Result<Model, DbErr> {
     })
 }
 
-pub async fn find(db: &impl ConnectionTrait, tenant: &str, controller_id: &str) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::ControllerId.eq(controller_id)).one(db).await
+pub async fn find(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    scope: &Scope,
+    controller_id: &str,
+) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::ControllerId.eq(controller_id)).one(db).await
 }
 
 /// As [`find`], and holds the row until the transaction ends: all writers of one target's state queue here.
-pub async fn lock(db: &impl ConnectionTrait, tenant: &str, controller_id: &str) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::ControllerId.eq(controller_id)).lock_exclusive().one(db).await
+pub async fn lock(
+    db: &impl ConnectionTrait,
+    tenant: &str,
+    scope: &Scope,
+    controller_id: &str,
+) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::ControllerId.eq(controller_id)).lock_exclusive().one(db).await
 }
 
 /// The targets among `controller_ids`, locked in the order of their ids, so that two batches can't deadlock.
 pub async fn lock_many(
     db: &impl ConnectionTrait,
     tenant: &str,
+    scope: &Scope,
     controller_ids: &[String],
 ) -> Result<Vec<Model>, DbErr> {
     let mut found = Vec::with_capacity(controller_ids.len());
     for chunk in controller_ids.chunks(999) {
-        let select = of_tenant(tenant).filter(Column::ControllerId.is_in(chunk)).order_by_asc(Column::Id);
+        let select = of_tenant(tenant, scope).filter(Column::ControllerId.is_in(chunk)).order_by_asc(Column::Id);
         found.extend(select.lock_exclusive().all(db).await?);
     }
     found.sort_by_key(|t| t.id);
@@ -145,8 +157,8 @@ pub async fn metadata(db: &impl ConnectionTrait, target: i64) -> Result<Vec<enti
 }
 
 /// The names of all groups that targets are in, in order.
-pub async fn groups(db: &impl ConnectionTrait, tenant: &str) -> Result<Vec<String>, DbErr> {
-    let select = of_tenant(tenant).select_only().column(Column::TargetGroup).distinct();
+pub async fn groups(db: &impl ConnectionTrait, tenant: &str, scope: &Scope) -> Result<Vec<String>, DbErr> {
+    let select = of_tenant(tenant, scope).select_only().column(Column::TargetGroup).distinct();
     let select = select.filter(Column::TargetGroup.is_not_null()).order_by_asc(Column::TargetGroup);
     select.into_tuple().all(db).await
 }
@@ -166,8 +178,18 @@ pub fn in_group(group: &str, subgroups: bool) -> Condition {
 }
 
 /// Puts the targets that `which` selects into `group`; returns their controllerIds.
-pub async fn set_group(tx: &Tx, tenant: &str, which: Condition, group: Option<&str>) -> Result<Vec<String>, DbErr> {
-    let select = of_tenant(tenant).filter(which.clone()).select_only().column(Column::ControllerId);
+pub async fn set_group(
+    tx: &Tx,
+    tenant: &str,
+    scope: &Scope,
+    which: Condition,
+    group: Option<&str>,
+) -> Result<Vec<String>, DbErr> {
+    let which = match scope.condition() {
+        Some(scope) => which.add(scope.clone()),
+        None => which,
+    };
+    let select = of_tenant(tenant, scope).filter(which.clone()).select_only().column(Column::ControllerId);
     let ids: Vec<String> = select.into_tuple().all(&**tx).await?;
     Entity::update_many()
         .col_expr(Column::TargetGroup, Expr::val(group.map(str::to_owned)))

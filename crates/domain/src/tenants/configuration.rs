@@ -108,7 +108,8 @@ pub async fn put(ctx: &Ctx, values: Vec<(String, Value)>) -> Result<()> {
             let Value::Number(id) = value else {
                 return Err(invalid(format!("{key} takes the id of a distribution set type.")));
             };
-            distribution_set_types::store::get(&*tx, ctx.tenant_id(), id)
+            let scope = search::scope(ctx, Permission::ReadDistributionSetType).await?;
+            distribution_set_types::store::get(&*tx, ctx.tenant_id(), &scope, id)
                 .await?
                 .ok_or_else(|| Error::not_found("DistributionSetType", id))?;
             store::set_default_distribution_set_type(&*tx, ctx.tenant_id(), id, &ctx.actor_name(), ctx.now()).await?;

@@ -12,7 +12,7 @@ use super::{
     database::{self, Database},
     keys::USERS,
     settings::{
-        Authentication, AutoCleanup, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi, Log, LogFormat,
+        Access, Authentication, AutoCleanup, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi, Log, LogFormat,
         OpenApi, Quotas, Repository, RequestLog, Security, Server, Ssl, User,
     },
     sources::{Findings, Raw, Setting, Settings},
@@ -48,6 +48,7 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
             enabled: read.one("hawkbit.autocleanup.scheduler.enabled", value::boolean),
             fixed_delay: read.one("hawkbit.autocleanup.scheduler.fixedDelay", delay),
         },
+        access: access(&mut read),
         quotas: quotas(&mut read),
         users: users(&mut read),
     }
@@ -185,6 +186,23 @@ fn repository(read: &mut Reader<'_>) -> Repository {
         implicit_tenant_create_allowed: read
             .one("hawkbit.server.repository.implicitTenantCreateAllowed", value::boolean),
         skip_implicit_lock_for_tags: read.list("hawkbit.server.repository.skipImplicitLockForTags", value::text),
+    }
+}
+
+fn access(read: &mut Reader<'_>) -> Access {
+    Access {
+        hierarchy: read.one("hawkbit.hierarchy", value::text),
+        hierarchy_extension: read.one("hawkbit.hierarchy.ext", value::text),
+        scopes: read.one("hawkbit.acm.access-controller.enabled", value::boolean),
+        target_scopes: read.one("hawkbit.acm.access-controller.target.enabled", value::boolean),
+        action_scopes: read.one("hawkbit.acm.access-controller.action.enabled", value::boolean),
+        target_type_scopes: read.one("hawkbit.acm.access-controller.target-type.enabled", value::boolean),
+        software_module_scopes: read.one("hawkbit.acm.access-controller.software-module.enabled", value::boolean),
+        software_module_type_scopes: read
+            .one("hawkbit.acm.access-controller.software-module-type.enabled", value::boolean),
+        distribution_set_scopes: read.one("hawkbit.acm.access-controller.distribution-set.enabled", value::boolean),
+        distribution_set_type_scopes: read
+            .one("hawkbit.acm.access-controller.distribution-set-type.enabled", value::boolean),
     }
 }
 

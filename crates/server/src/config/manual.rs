@@ -49,7 +49,8 @@ impl Manual {
             self.out += "| key, environment variable | default | meaning |\n| --- | --- | --- |\n";
             self.in_rows = true;
         }
-        let (key, meaning) = (format!("{}{key}", self.table), std::mem::take(&mut self.comment).join(" "));
+        let (key, meaning) =
+            (format!("{}{}", self.table, key.trim_matches('"')), std::mem::take(&mut self.comment).join(" "));
         let default = if default == "\"\"" { String::new() } else { format!("`{}`", default.trim_matches('"')) };
         self.out += &format!("| `{key}`<br>`{}` | {default} | {meaning} |\n", keys::variable(&key));
     }

@@ -27,6 +27,7 @@ pub struct Config {
     pub repository: Repository,
     pub clients: Clients,
     pub auto_cleanup: AutoCleanup,
+    pub access: Access,
     pub quotas: Quotas,
     /// By name.
     pub users: Vec<User>,
@@ -189,6 +190,24 @@ pub struct AutoCleanup {
     pub enabled: bool,
     /// From one run to the next.
     pub fixed_delay: Duration,
+}
+
+/// How authorities are read, semantics E1.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Takes the place of the stock hierarchy; empty: it does not. Not checked yet.
+    pub hierarchy: String,
+    /// Adds to the stock hierarchy. Not checked yet.
+    pub hierarchy_extension: String,
+    /// Whether permissions may carry scopes at all, and below: which.
+    pub scopes: bool,
+    pub target_scopes: bool,
+    pub action_scopes: bool,
+    pub target_type_scopes: bool,
+    pub software_module_scopes: bool,
+    pub software_module_type_scopes: bool,
+    pub distribution_set_scopes: bool,
+    pub distribution_set_type_scopes: bool,
 }
 
 /// Limits, semantics E8; 0 or less means unlimited.
