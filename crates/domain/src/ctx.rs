@@ -144,6 +144,18 @@ impl Ctx {
         self.actor.authorities.as_ref().map_or(Ok(()), |a| a.require(permission))
     }
 
+    /// Fails unless one of `permissions` is there.
+    pub fn require_any(&self, permissions: &[Permission]) -> Result<()> {
+        let mut refused = Ok(());
+        for permission in permissions {
+            refused = self.require(*permission);
+            if refused.is_ok() {
+                break;
+            }
+        }
+        refused
+    }
+
     /// Whether the permission is there outright: not by an authority with a scope.
     pub fn may(&self, permission: Permission) -> bool {
         self.actor.authorities.as_ref().is_none_or(|a| a.has(permission))

@@ -27,6 +27,7 @@ mod lease;
 mod lifecycle;
 mod links;
 mod mgmt;
+mod operations;
 mod outbox;
 mod schema;
 mod tidy;

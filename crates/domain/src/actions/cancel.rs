@@ -14,6 +14,7 @@ use crate::{
 
 /// Asks the device to cancel. The action stays active until the device answers, or until [`force_quit`].
 pub async fn cancel(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
+    ctx.require(Permission::ReadTarget)?;
     ctx.require(Permission::UpdateTarget)?;
     let mut tx = ctx.begin().await?;
     let (_, action) = lock(ctx, &tx, controller_id, id).await?;
@@ -48,6 +49,7 @@ pub(crate) async fn cancel_lapsed(ctx: &Ctx, controller_id: &str, id: i64) -> Re
 
 /// Closes an action that the device was asked to cancel, without waiting for its answer.
 pub async fn force_quit(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
+    ctx.require(Permission::ReadTarget)?;
     ctx.require(Permission::UpdateTarget)?;
     let mut tx = ctx.begin().await?;
     let (target, action) = lock(ctx, &tx, controller_id, id).await?;
@@ -64,6 +66,7 @@ pub async fn force_quit(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
 /// Makes a soft, time-forced or download-only action forced. One that is forced already stays as it is. Nothing else
 /// than `forced` can be asked for.
 pub async fn force(ctx: &Ctx, controller_id: &str, id: i64, forced: bool) -> Result<Shown> {
+    ctx.require(Permission::ReadTarget)?;
     ctx.require(Permission::UpdateTarget)?;
     let mut tx = ctx.begin().await?;
     let (_, mut action) = lock(ctx, &tx, controller_id, id).await?;

@@ -71,6 +71,7 @@ pub async fn get(ctx: &Ctx, module: i64, id: i64) -> Result<Shown> {
 
 /// One artifact and its content, for an operator. Of a deleted module it is gone.
 pub async fn download(ctx: &Ctx, module: i64, id: i64) -> Result<(Model, tokio::fs::File)> {
+    ctx.require(Permission::ReadSoftwareModule)?;
     ctx.require(Permission::ReadSoftwareModuleArtifact)?;
     let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
     let found = software_modules::store::get(ctx.db().read(), ctx.tenant_id(), &scope, module).await?;
@@ -126,6 +127,7 @@ where
 
 /// Deletes an artifact and, after the commit, its content if no other module needs that.
 pub async fn delete(ctx: &Ctx, module: i64, id: i64) -> Result<()> {
+    ctx.require(Permission::ReadSoftwareModule)?;
     ctx.require(Permission::DeleteSoftwareModule)?;
     let tx = ctx.begin().await?;
     let found = software_modules::lock(ctx, &*tx, module).await?;

@@ -68,6 +68,9 @@ pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
     let tx = ctx.begin().await?;
     let mut created = Vec::with_capacity(types.len());
     for create in types {
+        if !create.mandatory.is_empty() || !create.optional.is_empty() {
+            ctx.require(Permission::ReadSoftwareModuleType)?;
+        }
         let mandatory = create.mandatory.iter().map(|id| (*id, true));
         let elements: BTreeMap<i64, bool> = mandatory.chain(create.optional.iter().map(|id| (*id, false))).collect();
         // hawkBit: the quota of module types holds when one is added later, not here.

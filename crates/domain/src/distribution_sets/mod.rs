@@ -133,6 +133,11 @@ pub async fn get(ctx: &Ctx, id: i64) -> Result<Full> {
 /// The row of a set that the caller may read.
 pub(crate) async fn find(ctx: &Ctx, id: i64) -> Result<Model> {
     ctx.require(Permission::ReadDistributionSet)?;
+    find_within(ctx, id).await
+}
+
+/// The row of a set in the scope of the caller, whose permission the caller of this checks.
+async fn find_within(ctx: &Ctx, id: i64) -> Result<Model> {
     let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
     store::get(ctx.db().read(), ctx.tenant_id(), &scope, id).await?.ok_or_else(|| not_found(id))
 }
@@ -140,6 +145,12 @@ pub(crate) async fn find(ctx: &Ctx, id: i64) -> Result<Model> {
 /// Creates all sets or none; they come back in the order given.
 pub async fn create(ctx: &Ctx, sets: Vec<Create>) -> Result<Vec<Full>> {
     ctx.require(Permission::CreateDistributionSet)?;
+    ctx.require(Permission::ReadDistributionSetType)?;
+    // hawkBit: each of these lets its holder see which type is the tenant's default.
+    ctx.require_any(&[Permission::ReadDistributionSet, Permission::ReadTarget, Permission::ReadTenantConfiguration])?;
+    if sets.iter().any(|create| !create.modules.is_empty()) {
+        ctx.require(Permission::ReadSoftwareModule)?;
+    }
     for create in &sets {
         text::required("name", &create.name, MAX_NAME)?;
         text::required("version", &create.version, MAX_VERSION)?;

@@ -16,8 +16,9 @@ use crate::{
 
 /// The modules of a set, as a list of its own.
 pub async fn list(ctx: &Ctx, set: i64, listing: &Listing) -> Result<Page<software_modules::Full>> {
-    let set = super::find(ctx, set).await?;
+    // hawkBit: this asks for modules, so it needs no right to read sets; a scope over sets holds all the same.
     ctx.require(Permission::ReadSoftwareModule)?;
+    let set = super::find_within(ctx, set).await?;
     let in_set = software_modules::entity::Column::Id.in_subquery(software_modules::store::ids_in_sets(&[set.id]));
     let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
     let select = software_modules::store::of_tenant(ctx.tenant_id(), &scope).filter(in_set);

@@ -94,6 +94,7 @@ async fn lock_for(ctx: &Ctx, db: &impl ConnectionTrait, permission: Permission, 
 /// Creates all modules or none; they come back in the order given.
 pub async fn create(ctx: &Ctx, modules: Vec<Create>) -> Result<Vec<Full>> {
     ctx.require(Permission::CreateSoftwareModule)?;
+    ctx.require(Permission::ReadSoftwareModuleType)?;
     for create in &modules {
         text::required("name", &create.name, MAX_NAME)?;
         text::required("version", &create.version, MAX_VERSION)?;
@@ -145,6 +146,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
 /// Deletes the module and, after the commit, the content of its artifacts that no other module needs. A module that a
 /// set holds is only marked as deleted, and keeps its artifacts' rows; one that a locked set holds can't be deleted.
 pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
+    ctx.require(Permission::ReadSoftwareModule)?;
     ctx.require(Permission::DeleteSoftwareModule)?;
     let tx = ctx.begin().await?;
     let found = lock_for(ctx, &*tx, Permission::DeleteSoftwareModule, id).await?;

@@ -162,6 +162,8 @@ pub(crate) async fn updatable(ctx: &Ctx) -> Result<Scope> {
 /// Creates all targets or none; they come back in the order given.
 pub async fn create(ctx: &Ctx, targets: Vec<Create>) -> Result<Vec<Shown>> {
     ctx.require(Permission::CreateTarget)?;
+    // hawkBit: what is shown of a target needs this, also right after its creation.
+    ctx.require(Permission::ReadTarget)?;
     let rows = targets.into_iter().map(new_row).collect::<Result<Vec<_>>>()?;
     if rows.is_empty() {
         return Ok(Vec::new());
@@ -191,6 +193,7 @@ pub async fn update(ctx: &Ctx, controller_id: &str, update: Update) -> Result<Sh
         // hawkBit: refused without a body, whoever asks and for whatever target.
         return Err(Error::new(Kind::Refused, "requestAttributes can be set to true only."));
     }
+    ctx.require(Permission::ReadTarget)?;
     ctx.require(Permission::UpdateTarget)?;
     if let Some(name) = &update.name {
         text::required("name", name, MAX_NAME)?;
