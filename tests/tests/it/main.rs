@@ -30,6 +30,7 @@ mod mgmt;
 mod operations;
 mod outbox;
 mod schema;
+mod scopes;
 mod tidy;
 mod tls;
 mod users;

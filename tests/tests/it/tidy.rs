@@ -147,6 +147,19 @@ fn statements_on_the_tables_of_the_peer_name_the_tenant() {
     fails_for(stale.map(|(beginning, _)| beginning), "no statement begins so any more: take it off the list");
 }
 
+/// A select that starts elsewhere would miss the caller's scope (docs/decisions/007).
+#[test]
+fn scoped_entities_are_selected_by_their_stores_alone() {
+    let mut found = Vec::new();
+    for file in source::all() {
+        let of_domain = file.path.starts_with("crates/domain/src/");
+        if of_domain && !file.path.ends_with("/store.rs") && file.code.contains("entity::Entity::find") {
+            found.push(file.path);
+        }
+    }
+    fails_for(found, "start from the store's of_tenant, with a scope");
+}
+
 #[test]
 fn every_crate_is_on_the_map() {
     let map = std::fs::read_to_string(workspace().join("ARCHITECTURE.md")).unwrap();
