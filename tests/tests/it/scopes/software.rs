@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{FORBIDDEN, MISSING, SCOPES, ask, get, listed, with_users};
-use crate::harness::{Server, basic};
+use crate::harness::basic;
 
 /// Per type: sees and creates `fw…`, may change and delete what is described as `mine`.
 fn permissions(entity: &str) -> String {
@@ -106,16 +106,16 @@ async fn what_belongs_to_a_module_or_a_set_follows_it() {
             assert_eq!(upload.status, write, "{artifacts}");
             let removed = if write == 201 { 204 } else { write };
             let metadata = Some(json!([{"key": "k", "value": "v"}]));
-            let posted = ask(&server, "plain", Method::POST, &format!("softwaremodules/{module}/metadata"), metadata);
-            assert_eq!(posted.await.status, write);
+            let path = format!("softwaremodules/{module}/metadata");
+            let posted = ask(&server, "plain", Method::POST, &path, metadata).await;
+            assert_eq!(posted.status, write, "{path}");
             assert_eq!(ask(&server, "plain", Method::DELETE, &one, None).await.status, removed, "{one}");
         }
 
         let set = make("distributionsets", "fw-set", "mine").await;
-        let add = |module: i64| {
+        let add = async |module: i64| {
             let path = format!("distributionsets/{set}/assignedSM");
-            let server: &Server = &server;
-            async move { ask(server, "plain", Method::POST, &path, Some(json!([{"id": module}]))).await }
+            ask(&server, "plain", Method::POST, &path, Some(json!([{"id": module}]))).await
         };
         add(secret).await.expect_error(404, MISSING);
         add(mine).await.expect(204);
