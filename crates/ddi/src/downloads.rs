@@ -7,6 +7,7 @@ use http::{
 };
 use kettle_domain::{Kind, actions, artifacts};
 use kettle_rest::{ApiError, Base, DeviceAccept, FileMeta, Path, Result, attachment_as_is, file_response, matches};
+use utoipa::{Path as _, openapi::OpenApi};
 
 use crate::{deployment::Artifact, device::Device, poll::device_href};
 
@@ -60,6 +61,11 @@ pub async fn download(
     Ok(file_response(&method, &headers, file, &FileMeta::from(artifact)).await)
 }
 
+/// Adds the operation that shares a file's route: its sum.
+pub fn document_md5(document: &mut OpenApi) {
+    document.paths.add_path_operation(__path_md5::path(), __path_md5::methods(), __path_md5::operation());
+}
+
 /// Links write a blank as `+`, and a path that is decoded keeps a `+` as it is: so both are looked for.
 async fn find(device: &Device, module: i64, filename: &str) -> Result<artifacts::Model> {
     let named = async |name: &str| actions::find_download(&device.ctx, &device.controller_id, module, name).await;
@@ -71,6 +77,11 @@ async fn find(device: &Device, module: i64, filename: &str) -> Result<artifacts:
     }
 }
 
+/// A file's MD5 sum, as `md5sum` writes it.
+#[utoipa::path(
+    get, path = "/{tenant}/controller/v1/{controllerId}/softwaremodules/{softwareModuleId}/artifacts/{fileName}.MD5SUM",
+    params(("softwareModuleId" = i64, Path)), responses((status = 200, body = String, content_type = "text/plain"))
+)]
 async fn md5(device: Device, module: i64, filename: &str, path: &str) -> Result<Response> {
     let artifact = find(&device, module, filename).await?;
     let action = actions::check_download(&device.ctx, &device.controller_id, module).await?;

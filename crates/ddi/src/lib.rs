@@ -19,7 +19,7 @@ pub use openapi::about;
 
 /// Every route of the device API, with what each says of itself.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    let mut router = OpenApiRouter::new()
         .routes(routes!(poll::poll))
         .routes(routes!(config_data::put))
         .routes(routes!(deployment::deployment_base))
@@ -37,7 +37,9 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(confirmation::feedback))
         // The document knows nothing of these two.
         .route(&no_action("activateAutoConfirm"), get(confirmation::no_action))
-        .route(&no_action("deactivateAutoConfirm"), get(confirmation::no_action))
+        .route(&no_action("deactivateAutoConfirm"), get(confirmation::no_action));
+    downloads::document_md5(router.get_openapi_mut());
+    router
 }
 
 fn no_action(word: &str) -> String {

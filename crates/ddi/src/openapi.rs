@@ -23,6 +23,6 @@ pub fn about() -> About {
                 "description": "`TargetToken` or `GatewayToken`, a blank, and the token.",
             },
         }),
-        unauthorized_has_body: false,
+        bare: &[401, 404, 410],
     }
 }

@@ -108,7 +108,13 @@ async fn list_of_target(
 }
 
 /// One of a target's actions.
-#[utoipa::path(get, path = "/rest/v1/targets/{targetId}/actions/{actionId}", responses((status = 200, body = Action)))]
+#[utoipa::path(
+    get, path = "/rest/v1/targets/{targetId}/actions/{actionId}",
+    responses(
+        (status = 200, body = Action),
+        (status = 404, description = "No body, if the action is another target's.")
+    )
+)]
 async fn one_of_target(
     User(ctx): User,
     Accept(media): Accept,
@@ -124,7 +130,11 @@ async fn one_of_target(
 /// Makes an action a forced one.
 #[utoipa::path(
     put, path = "/rest/v1/targets/{targetId}/actions/{actionId}",
-    request_body = ActionBody, responses((status = 200, body = Action))
+    request_body = ActionBody,
+    responses(
+        (status = 200, body = Action),
+        (status = 404, description = "No body, if the action is another target's.")
+    )
 )]
 async fn update(
     User(ctx): User,
@@ -140,7 +150,12 @@ async fn update(
 /// Cancels an action, or ends one that the device does not cancel.
 #[utoipa::path(
     delete, path = "/rest/v1/targets/{targetId}/actions/{actionId}",
-    params(("force" = Option<bool>, Query)), responses((status = 204), (status = 405))
+    params(("force" = Option<bool>, Query)),
+    responses(
+        (status = 204),
+        (status = 404, description = "No body, if the action is another target's."),
+        (status = 405)
+    )
 )]
 async fn cancel(User(ctx): User, Path((target, id)): Path<(String, i64)>, params: Params) -> Result<Response> {
     if params.flag("force")?.unwrap_or(false) {
@@ -154,7 +169,11 @@ async fn cancel(User(ctx): User, Path((target, id)): Path<(String, i64)>, params
 /// A page of what became of an action.
 #[utoipa::path(
     get, path = "/rest/v1/targets/{targetId}/actions/{actionId}/status",
-    params(ListQuery), responses((status = 200, body = Paged<ActionStatusShown>))
+    params(ListQuery),
+    responses(
+        (status = 200, body = Paged<ActionStatusShown>),
+        (status = 404, description = "No body, if the action is another target's.")
+    )
 )]
 async fn statuses(
     User(ctx): User,

@@ -61,7 +61,12 @@ async fn one(
 /// Uploads an artifact.
 #[utoipa::path(
     post, path = "/rest/v1/softwaremodules/{softwareModuleId}/artifacts",
-    params(UploadParams), request_body(content = UploadForm, content_type = "multipart/form-data"), responses((status = 201, body = Artifact), (status = 423))
+    params(UploadParams), request_body(content = UploadForm, content_type = "multipart/form-data"),
+    responses(
+        (status = 201, body = Artifact),
+        (status = 400, description = "No body, if the file is empty."),
+        (status = 423)
+    )
 )]
 async fn upload(
     User(ctx): User,

@@ -180,7 +180,7 @@ impl<T: ToSchema> ToSchema for OneOrMany<T> {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AssignBody<Id> {
-    #[schema(required, nullable = false)]
+    #[schema(inline, required, nullable = false)]
     id: Option<Id>,
     r#type: Option<Urgency>,
     forcetime: Option<i64>,
@@ -191,8 +191,11 @@ struct AssignBody<Id> {
 
 #[derive(Deserialize, ToSchema)]
 struct WindowBody {
+    #[schema(max_length = 40)]
     schedule: Option<String>,
+    #[schema(max_length = 40)]
     duration: Option<String>,
+    #[schema(max_length = 40)]
     timezone: Option<String>,
 }
 

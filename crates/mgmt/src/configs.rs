@@ -1,5 +1,7 @@
 //! `/rest/v1/system/configs`: the tenant's settings.
 
+use std::collections::BTreeMap;
+
 use axum::response::Response;
 use kettle_domain::{
     Error, Kind,
@@ -21,11 +23,10 @@ pub fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// The tenant's settings.
-#[utoipa::path(get, path = "/rest/v1/system/configs", responses((status = 200, body = std::collections::BTreeMap<String, ListedConfig>)))]
+#[utoipa::path(get, path = "/rest/v1/system/configs", responses((status = 200, body = Configs)))]
 async fn list(User(ctx): User, Accept(media): Accept, base: Base) -> Result<Response> {
     let entries = configuration::list(&ctx).await?.into_iter();
-    let shown: Vec<_> = entries.map(|e| (e.key, ListedConfig::new(e, &base))).collect();
-    Ok(media.ok(&shown.into_iter().collect::<std::collections::BTreeMap<_, _>>()))
+    Ok(media.ok(&Configs(entries.map(|e| (e.key, ListedConfig::new(e, &base))).collect())))
 }
 
 /// One of the tenant's settings.
@@ -44,8 +45,8 @@ async fn put(User(ctx): User, Path(key): Path<String>, Body(body): Body<ConfigBo
 }
 
 /// Changes several of the tenant's settings.
-#[utoipa::path(put, path = "/rest/v1/system/configs", request_body = std::collections::BTreeMap<String, Value>, responses((status = 204)))]
-async fn put_all(User(ctx): User, Body(body): Body<Map<String, Value>>) -> Result<Response> {
+#[utoipa::path(put, path = "/rest/v1/system/configs", request_body = ConfigsBody, responses((status = 204)))]
+async fn put_all(User(ctx): User, Body(ConfigsBody(body)): Body<ConfigsBody>) -> Result<Response> {
     let values = body.into_iter().map(|(key, value)| Ok((key, setting(value)?))).collect::<Result<_>>()?;
     configuration::put(&ctx, values).await?;
     Ok(no_content())
@@ -57,6 +58,11 @@ async fn reset(User(ctx): User, Path(key): Path<String>) -> Result<Response> {
     configuration::reset(&ctx, &key).await?;
     Ok(no_content())
 }
+
+/// Settings by their keys.
+#[derive(Deserialize, ToSchema)]
+#[schema(value_type = BTreeMap<String, Value>)]
+struct ConfigsBody(Map<String, Value>);
 
 #[derive(Deserialize, ToSchema)]
 struct ConfigBody {
@@ -88,11 +94,13 @@ fn href(base: &Base, key: &str) -> String {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = Setting)]
 struct Shown {
     #[schema(schema_with = values)]
     value: Value,
     global: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Audit)]
     audit: Option<Audit>,
 }
 
@@ -109,6 +117,11 @@ impl From<Entry> for Shown {
         }
     }
 }
+
+/// Settings by their keys.
+#[derive(Serialize, ToSchema)]
+#[schema(value_type = BTreeMap<String, ListedConfig>)]
+struct Configs(BTreeMap<&'static str, ListedConfig>);
 
 #[derive(Serialize, ToSchema)]
 struct Config {

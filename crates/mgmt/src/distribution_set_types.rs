@@ -203,11 +203,13 @@ impl IdBody {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = NewDistributionSetType)]
 struct NewType {
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, max_length = 64)]
     key: Option<String>,
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, max_length = 128)]
     name: Option<String>,
+    #[schema(max_length = 512)]
     description: Option<String>,
+    #[schema(max_length = 16)]
     colour: Option<String>,
     mandatorymodules: Option<Vec<IdBody>>,
     optionalmodules: Option<Vec<IdBody>>,

@@ -238,11 +238,12 @@ async fn auto_assign_statistics(User(ctx): User, Accept(media): Accept, Path(id)
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct NewSet {
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, max_length = 128)]
     name: Option<String>,
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, max_length = 64)]
     version: Option<String>,
     r#type: Option<String>,
+    #[schema(max_length = 512)]
     description: Option<String>,
     required_migration_step: Option<bool>,
     modules: Option<Vec<IdBody>>,
@@ -264,8 +265,11 @@ impl NewSet {
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SetChanges {
+    #[schema(max_length = 128)]
     name: Option<String>,
+    #[schema(max_length = 64)]
     version: Option<String>,
+    #[schema(max_length = 512)]
     description: Option<String>,
     required_migration_step: Option<bool>,
     locked: Option<bool>,

@@ -13,13 +13,15 @@ pub struct Metadata {
 
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct NewMetadata {
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, max_length = 128)]
     pub key: Option<String>,
+    #[schema(max_length = 4000)]
     pub value: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct MetadataUpdate {
+    #[schema(max_length = 4000)]
     pub value: Option<String>,
 }
 

@@ -14,7 +14,7 @@ pub fn about() -> About {
         security: json!({
             "Basic": { "type": "http", "scheme": "basic", "description": "A user of the configuration." },
         }),
-        unauthorized_has_body: true,
+        bare: &[],
     }
 }
 

@@ -73,11 +73,13 @@ async fn delete(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
 #[serde(rename_all = "camelCase")]
 #[schema(as = NewSoftwareModuleType)]
 struct NewType {
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, max_length = 64)]
     key: Option<String>,
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, max_length = 128)]
     name: Option<String>,
+    #[schema(max_length = 512)]
     description: Option<String>,
+    #[schema(max_length = 16)]
     colour: Option<String>,
     max_assignments: Option<i32>,
     min_artifacts: Option<i32>,
@@ -99,7 +101,9 @@ impl NewType {
 /// What can be changed of a type, of modules or of sets.
 #[derive(Deserialize, ToSchema)]
 pub struct TypeChanges {
+    #[schema(max_length = 512)]
     pub description: Option<String>,
+    #[schema(max_length = 16)]
     pub colour: Option<String>,
 }
 

@@ -146,13 +146,15 @@ async fn delete_metadata(User(ctx): User, Path((id, key)): Path<(i64, String)>) 
 
 #[derive(Deserialize, ToSchema)]
 struct NewModule {
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, max_length = 128)]
     name: Option<String>,
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, max_length = 64)]
     version: Option<String>,
     #[schema(required, nullable = false)]
     r#type: Option<String>,
+    #[schema(max_length = 256)]
     vendor: Option<String>,
+    #[schema(max_length = 512)]
     description: Option<String>,
     encrypted: Option<bool>,
 }
@@ -172,7 +174,9 @@ impl NewModule {
 
 #[derive(Deserialize, ToSchema)]
 struct ModuleChanges {
+    #[schema(max_length = 256)]
     vendor: Option<String>,
+    #[schema(max_length = 512)]
     description: Option<String>,
     locked: Option<bool>,
 }
@@ -181,8 +185,9 @@ struct ModuleChanges {
 #[serde(rename_all = "camelCase")]
 #[schema(as = NewModuleMetadata)]
 struct NewMetadata {
-    #[schema(required, nullable = false)]
+    #[schema(required, nullable = false, max_length = 128)]
     key: Option<String>,
+    #[schema(max_length = 4000)]
     value: Option<String>,
     target_visible: Option<bool>,
 }
@@ -198,6 +203,7 @@ impl NewMetadata {
 #[serde(rename_all = "camelCase")]
 #[schema(as = ModuleMetadataChanges)]
 struct MetadataChanges {
+    #[schema(max_length = 4000)]
     value: Option<String>,
     target_visible: Option<bool>,
 }

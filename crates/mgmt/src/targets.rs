@@ -63,7 +63,8 @@ async fn create(
 /// Changes what the body names of a target.
 #[utoipa::path(
     put, path = "/rest/v1/targets/{targetId}",
-    request_body = TargetBody, responses((status = 200, body = Target))
+    request_body = TargetBody,
+    responses((status = 200, body = Target), (status = 400, description = "No body, if requestAttributes is false."))
 )]
 async fn update(
     User(ctx): User,
@@ -85,18 +86,14 @@ async fn delete(User(ctx): User, Path(id): Path<String>) -> Result<Response> {
 /// What a target says of itself. Nothing if it has said nothing.
 #[utoipa::path(
     get, path = "/rest/v1/targets/{targetId}/attributes",
-    responses((status = 200, body = std::collections::BTreeMap<String, Option<String>>), (status = 204))
+    responses((status = 200, body = Attributes), (status = 204))
 )]
 async fn attributes(User(ctx): User, Accept(media): Accept, Path(id): Path<String>) -> Result<Response> {
     let attributes = targets::attributes::list(&ctx, &id).await?;
     if attributes.is_empty() {
         return Ok(no_content());
     }
-    let map: Map<String, Value> = attributes
-        .into_iter()
-        .map(|a| (a.attribute_key, a.attribute_value.map_or(Value::Null, Value::String)))
-        .collect();
-    Ok(media.ok(&map))
+    Ok(media.ok(&Attributes(attributes.into_iter().map(|a| (a.attribute_key, a.attribute_value.into())).collect())))
 }
 
 /// A target's metadata.
@@ -176,11 +173,17 @@ async fn unassign_type(User(ctx): User, Path(id): Path<String>) -> Result<Respon
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TargetBody {
+    #[schema(max_length = 256)]
     controller_id: Option<String>,
+    #[schema(max_length = 128)]
     name: Option<String>,
+    #[schema(max_length = 512)]
     description: Option<String>,
+    #[schema(max_length = 128)]
     security_token: Option<String>,
+    #[schema(max_length = 512)]
     address: Option<String>,
+    #[schema(max_length = 256)]
     group: Option<String>,
     request_attributes: Option<bool>,
     target_type: Option<i64>,
@@ -334,6 +337,11 @@ fn ip_address(address: &str) -> Option<String> {
     };
     (!host.is_empty() && host != "***").then_some(host)
 }
+
+/// In the order they are kept.
+#[derive(Serialize, ToSchema)]
+#[schema(value_type = std::collections::BTreeMap<String, Option<String>>)]
+struct Attributes(Map<String, Value>);
 
 impl From<metadata::Model> for Metadata {
     fn from(row: metadata::Model) -> Metadata {

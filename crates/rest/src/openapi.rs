@@ -1,7 +1,8 @@
 //! The OpenAPI document of an API: what its handlers say of themselves, completed with what holds for all of them.
 //!
 //! A handler names its path, parameters, body and the answers that are its own. Added here, once, by the shape of an
-//! operation: its id and tag, other media types, path parameters, and the errors that any such operation may answer.
+//! operation: its id and tag, other media types, path parameters, and the errors that any such operation may answer. An
+//! error that a handler describes itself stays as it says; one that it only names gets the body that errors have.
 
 use std::collections::BTreeSet;
 
@@ -26,8 +27,8 @@ pub struct About {
     pub tags: &'static [Tag],
     /// Security schemes by name; each is enough by itself.
     pub security: Value,
-    /// The status 401 has a body.
-    pub unauthorized_has_body: bool,
+    /// Errors that this API answers without a body, always or sometimes.
+    pub bare: &'static [u16],
 }
 
 /// A group of operations.
@@ -62,11 +63,11 @@ const ERRORS: &[(u16, &str, &str)] = &[
 /// The finished document of an API, from what its handlers say.
 pub fn document(handlers: &OpenApi, about: &About) -> serde_json::Result<Value> {
     let mut document = serde_json::to_value(handlers)?;
-    let mut sent = BTreeSet::new();
+    let (mut sent, mut tags) = (BTreeSet::new(), BTreeSet::new());
     for (path, item) in members(document.get_mut("paths")) {
         for method in METHODS {
             let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) else { continue };
-            complete(method, path, operation, about);
+            tags.extend(complete(method, path, operation, about));
             references(operation.get("requestBody"), &mut sent);
         }
     }
@@ -76,11 +77,18 @@ pub fn document(handlers: &OpenApi, about: &About) -> serde_json::Result<Value> 
         if !sent.contains(name) {
             leave_out_nulls(schema);
         }
+        // Derived for any entry, a page has its entries' schema written out.
+        if let (Some(entry), Some(items)) =
+            (name.strip_prefix("Paged_"), schema.pointer_mut("/properties/content/items"))
+        {
+            *items = reference(entry);
+        }
     }
     let (info, plain) = (serde_json::to_value(ExceptionInfo::schema())?, serde_json::to_value(PlainError::schema())?);
     merge(&mut components, json!({ "schemas": { "ExceptionInfo": info, "PlainError": plain } }));
     merge(&mut components, json!({ "responses": errors(about), "securitySchemes": about.security }));
-    let tags: Vec<_> = about.tags.iter().map(|t| json!({ "name": t.name, "description": t.description })).collect();
+    let used = about.tags.iter().filter(|t| tags.contains(t.name));
+    let tags: Vec<_> = used.map(|t| json!({ "name": t.name, "description": t.description })).collect();
     Ok(json!({
         "openapi": document.get("openapi"),
         "info": { "title": about.title, "description": about.description, "version": "v1" },
@@ -111,11 +119,11 @@ pub fn merge(into: &mut Value, from: Value) {
     }
 }
 
-fn complete(method: &str, path: &str, operation: &mut Map<String, Value>, about: &About) {
+/// Completes an operation; the name of its tag.
+fn complete(method: &str, path: &str, operation: &mut Map<String, Value>, about: &About) -> Option<&'static str> {
     operation.insert("operationId".into(), operation_id(method, path, about).into());
-    if let Some(tag) = about.tags.iter().find(|t| path.starts_with(t.path)) {
-        operation.insert("tags".into(), json!([tag.name]));
-    }
+    let tag = about.tags.iter().find(|t| path.starts_with(t.path)).map(|t| t.name);
+    operation.insert("tags".into(), tag.into_iter().collect());
     let schemes = about.security.as_object().into_iter().flat_map(Map::keys);
     operation.insert("security".into(), schemes.map(|name| json!({ name: [] })).collect());
     path_parameters(path, operation);
@@ -138,11 +146,14 @@ fn complete(method: &str, path: &str, operation: &mut Map<String, Value>, about:
     let mut answers = Map::new();
     for (status, mut answer) in members(operation.get_mut("responses")).map(|(s, a)| (s.clone(), a.take())) {
         let code = status.parse().unwrap_or_default();
-        if code >= 400 {
+        let described = answer.get("description").is_some_and(|d| d != "");
+        if code >= 400 && described {
+            statuses.retain(|s| *s != code);
+        } else if code >= 400 {
             statuses.push(code);
             continue;
         }
-        if answer.get("description").is_none_or(|d| d == "") {
+        if !described {
             merge(&mut answer, json!({ "description": if code == 201 { "Created" } else { "Done" } }));
         }
         if other_media_types(answer.get_mut("content"), about.answers) {
@@ -155,6 +166,7 @@ fn complete(method: &str, path: &str, operation: &mut Map<String, Value>, about:
         answers.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/{name}") }));
     }
     operation.insert("responses".into(), answers.into());
+    tag
 }
 
 /// `GET /rest/v1/targets/{targetId}/tags` is `getTargetsByTargetIdTags`: each is another's only if its path is.
@@ -192,13 +204,17 @@ fn other_media_types(content: Option<&mut Value>, types: &[&str]) -> bool {
     true
 }
 
+fn reference(schema: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
 fn errors(about: &About) -> Value {
-    let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
     let either = json!({ "anyOf": [reference("ExceptionInfo"), reference("PlainError")] });
     let error = |(status, name, description): &(u16, &str, &str)| {
         let schema = match status {
-            401 if about.unauthorized_has_body => Some(reference("PlainError")),
-            304 | 401 | 406 | 416 => None,
+            304 | 406 | 416 => None,
+            bare if about.bare.contains(bare) => None,
+            401 => Some(reference("PlainError")),
             _ => Some(either.clone()),
         };
         let mut error = json!({ "description": description });
