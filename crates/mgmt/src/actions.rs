@@ -3,8 +3,8 @@
 use axum::response::Response;
 use kettle_domain::actions::{self, ActionStatus, ActionType, Selected, SelectedOfTarget, Shown, StatusShown};
 use kettle_rest::{
-    Accept, ApiError, AppState, Base, Body, BodyOptional, Links, ListQuery, Paged, Params, Path, Representation,
-    Result, User, no_content, one_of,
+    Accept, ApiError, AppState, Base, Body, BodyOptional, Links, ListQuery, Paged, Paging, Params, Path,
+    Representation, Result, User, no_content, one_of,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{ToSchema, openapi::Object};
@@ -169,7 +169,7 @@ async fn cancel(User(ctx): User, Path((target, id)): Path<(String, i64)>, params
 /// A page of what became of an action.
 #[utoipa::path(
     get, path = "/rest/v1/targets/{targetId}/actions/{actionId}/status",
-    params(ListQuery),
+    params(Paging),
     responses(
         (status = 200, body = Paged<ActionStatusShown>),
         (status = 404, description = "No body, if the action is another target's.")

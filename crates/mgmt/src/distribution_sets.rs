@@ -7,7 +7,7 @@ use axum::{
 use kettle_domain::distribution_sets::{
     self, Cancelation, Create, Full, Update, entity::metadata::Model, metadata, modules, statistics, statistics::Counts,
 };
-use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content};
+use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Paging, Path, Result, User, no_content};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -100,7 +100,7 @@ async fn invalidate(User(ctx): User, Path(id): Path<i64>, Body(body): Body<Inval
 /// A page of a distribution set's modules.
 #[utoipa::path(
     get, path = "/rest/v1/distributionsets/{distributionSetId}/assignedSM",
-    params(ListQuery), responses((status = 200, body = Paged<SoftwareModule>))
+    params(Paging), responses((status = 200, body = Paged<SoftwareModule>))
 )]
 async fn list_modules(
     User(ctx): User,

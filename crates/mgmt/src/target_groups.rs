@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use axum::{http::StatusCode, response::Response};
 use kettle_domain::targets::groups;
 use kettle_rest::{
-    Accept, ApiError, AppState, Base, Body, BodyOptional, ListQuery, Paged, Params, Path, Result, User, no_content,
+    Accept, ApiError, AppState, Base, Body, BodyOptional, ListQuery, Paged, Paging, Params, Path, Result, User,
+    no_content,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -28,7 +29,7 @@ async fn list(User(ctx): User, Accept(media): Accept) -> Result<Response> {
 /// A page of the targets in a group, or in its subgroups too.
 #[utoipa::path(
     get, path = "/rest/v1/targetgroups/assigned",
-    params(("group" = String, Query), ("subgroups" = Option<bool>, Query), ListQuery),
+    params(("group" = String, Query), ("subgroups" = Option<bool>, Query), Paging),
     responses((status = 200, body = Paged<Target>))
 )]
 async fn assigned(
@@ -46,7 +47,7 @@ async fn assigned(
 /// A page of the targets in a group.
 #[utoipa::path(
     get, path = "/rest/v1/targetgroups/{group}/assigned",
-    params(ListQuery), responses((status = 200, body = Paged<Target>))
+    params(Paging), responses((status = 200, body = Paged<Target>))
 )]
 async fn assigned_to(
     User(ctx): User,

@@ -42,7 +42,7 @@ pub use media::{Accept, DeviceAccept, Media, json, no_content};
 pub use openapi::{About, Tag, document, merge, one_of};
 pub use path::{Path, SEGMENT, query_value, segment};
 pub use peer::RemoteAddress;
-pub use query::{ListQuery, Params, Representation};
+pub use query::{ListQuery, Paging, Params, Representation};
 pub use upload::{Upload, multipart_file};
 
 /// What every handler may use. A clone costs three reference counts.

@@ -81,7 +81,29 @@ impl Params {
     }
 }
 
-/// Names the parameter `representation`, which [`ListQuery`] reads and few lists heed, in the API's document.
+/// Names what [`ListQuery`] reads, but for `q`, in the API's document: for lists that can't be searched.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// How many entries to leave out.
+    #[param(default = 0)]
+    pub offset: Option<i32>,
+    /// How many entries to give at most; 500 if more are asked for.
+    #[param(default = 50)]
+    pub limit: Option<i32>,
+    /// Fields and directions: `name:ASC,id:DESC`.
+    pub sort: Option<String>,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its name and type are wanted")]
+struct Search {
+    /// A search: `name==lamp*;updatestatus==error`.
+    q: Option<String>,
+}
+
+/// Names `representation`, which [`ListQuery`] reads and few lists heed.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Representation {
@@ -90,25 +112,9 @@ pub struct Representation {
     pub representation: Option<String>,
 }
 
-/// What [`ListQuery`] reads.
-#[derive(IntoParams)]
-#[expect(dead_code, reason = "only its names and types are wanted")]
-struct ListParams {
-    /// A search: `name==lamp*;updatestatus==error`.
-    q: Option<String>,
-    /// How many entries to leave out.
-    #[param(default = 0)]
-    offset: Option<i32>,
-    /// How many entries to give at most; 500 if more are asked for.
-    #[param(default = 50)]
-    limit: Option<i32>,
-    /// Fields and directions: `name:ASC,id:DESC`.
-    sort: Option<String>,
-}
-
 impl IntoParams for ListQuery {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        ListParams::into_params(|| Some(ParameterIn::Query))
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        [Search::into_params(&place), Paging::into_params(&place)].concat()
     }
 }
 

@@ -27,6 +27,7 @@ mod lease;
 mod lifecycle;
 mod links;
 mod mgmt;
+mod openapi;
 mod operations;
 mod outbox;
 mod schema;

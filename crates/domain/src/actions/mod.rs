@@ -130,6 +130,8 @@ pub async fn statuses(ctx: &Ctx, controller_id: &str, id: i64, listing: &Listing
         return Err(Error::new(Kind::Absent, format!("Action {id} is not one of target {controller_id}.")));
     }
     let select = store::statuses_of(ctx.tenant_id(), id);
+    // hawkBit: this list can't be searched; `q` is ignored.
+    let listing = &Listing { q: None, ..listing.clone() };
     let page = search::page(ctx, select, &fields::STATUS_ENTITY, listing, DEFAULT_SORT, None).await?;
     let ids: Vec<i64> = page.content.iter().map(|s| s.id).collect();
     let mut messages: HashMap<i64, Vec<String>> = HashMap::new();
