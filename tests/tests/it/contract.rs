@@ -4,13 +4,18 @@ use std::{path::PathBuf, process::Command};
 
 use crate::harness::{Engine, kettle_binary, psql_binary, shared_postgres, skip_visibly, workspace};
 
-const SCENARIOS: [&str; 6] = [
+const SCENARIOS: [&str; 11] = [
     "01_targets",
+    "02_target_types_and_tags",
     "03_software_modules",
+    "04_distribution_sets",
     "05_deployment_over_ddi",
     "06_cancel_over_ddi",
     "07_device_authentication",
     "08_confirmation",
+    "12_tenant_configuration",
+    "13_search_language",
+    "14_assignment_variants",
 ];
 
 #[test]

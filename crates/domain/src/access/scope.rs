@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use kettle_ql::{Entity, Field, Kind, Macros, Node};
+use kettle_ql::{Entity, Macros, Node};
 use sea_orm::{EntityTrait, QueryFilter, Select, sea_query::Condition};
 
 use super::Permission;
-use crate::{distribution_set_types, distribution_sets, software_module_types, software_modules, targets};
+use crate::{
+    distribution_set_types, distribution_sets, software_module_types, software_modules, target_types, targets,
+};
 
 /// Which entities' permissions may carry scopes. A scope on any other permission is cut off without effect, as in the
 /// peer.
@@ -25,28 +27,13 @@ pub struct Scoping {
     pub distribution_set_types: bool,
 }
 
-/// What can be searched for in target types (semantics.md E4).
-const TARGET_TYPE: Entity = Entity {
-    table: "sp_target_type",
-    fields: &[
-        Field::column("id", Kind::Long, "id"),
-        Field::column("key", Kind::Text, "type_key"),
-        Field::column("name", Kind::Text, "name"),
-        Field::column("description", Kind::Text, "description"),
-        Field::column("createdat", Kind::Long, "created_at"),
-        Field::column("createdby", Kind::Text, "created_by"),
-        Field::column("lastmodifiedat", Kind::Long, "last_modified_at"),
-        Field::column("lastmodifiedby", Kind::Text, "last_modified_by"),
-    ],
-};
-
 impl Permission {
     /// The entity that a scope of this permission searches, if it can have one.
     pub(crate) fn entity(self) -> Option<&'static Entity> {
         use Permission::*;
         Some(match self {
             CreateTarget | ReadTarget | UpdateTarget | DeleteTarget => &targets::fields::ENTITY,
-            CreateTargetType | ReadTargetType | UpdateTargetType | DeleteTargetType => &TARGET_TYPE,
+            CreateTargetType | ReadTargetType | UpdateTargetType | DeleteTargetType => &target_types::fields::ENTITY,
             CreateSoftwareModule | ReadSoftwareModule | UpdateSoftwareModule | DeleteSoftwareModule => {
                 &software_modules::fields::ENTITY
             }

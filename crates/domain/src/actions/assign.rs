@@ -144,7 +144,7 @@ async fn assign_set(
     // hawkBit: the quota comes before what is wrong with the set, and holds for targets that have the set already, too.
     make_room(ctx, tx, settings, &found).await?;
     let full = full?;
-    check_types(ctx, tx, full.set.ds_type, &found).await?;
+    check_types(tx, full.set.ds_type, &found).await?;
     let (done, selected): (Vec<_>, Vec<_>) = found.into_iter().partition(|t| t.assigned_distribution_set == Some(set));
     outcome.already_assigned += done.len() as u64;
     // hawkBit: offline, a target with an update under way is passed over, and counts as if it had the set.

@@ -41,15 +41,51 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
 pub async fn delete_selected(ctx: &Ctx, selected: Selected) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;
     match selected {
-        Selected::Ids(ids) => delete_ids(ctx, &Condition::all(), &ids).await,
-        Selected::Search(q) => delete_where(ctx, &search::condition(ctx, &fields::ENTITY, &q).await?).await,
+        Selected::Ids(ids) => {
+            permit(ctx, &ids).await?;
+            delete_ids(ctx, &deletable(ctx).await?, &ids).await
+        }
+        Selected::Search(q) => {
+            let found = search::condition(ctx, &fields::ENTITY, &q).await?;
+            delete_where(ctx, &deletable(ctx).await?.add(found)).await
+        }
     }
+}
+
+/// The actions of targets that the caller may see and change.
+async fn deletable(ctx: &Ctx) -> Result<Condition> {
+    let scope =
+        super::scope(ctx, Permission::ReadTarget).await?.and(super::scope(ctx, Permission::UpdateTarget).await?);
+    Ok(Condition::all().add_option(scope.condition().cloned()))
+}
+
+/// Fails if the caller may see the target of one of these actions, but not change it.
+async fn permit(ctx: &Ctx, ids: &[i64]) -> Result<()> {
+    if !ctx.limits_actions() {
+        return Ok(());
+    }
+    let db = ctx.db().read();
+    let visible = super::scope(ctx, Permission::ReadTarget).await?;
+    let visible = Condition::all().add_option(visible.condition().cloned());
+    for chunk in ids.chunks(usize::try_from(BATCH).unwrap_or(usize::MAX)) {
+        let which = visible.clone().add(Column::Id.is_in(chunk.iter().copied()));
+        let found = store::matching(db, ctx.tenant_id(), &which, 0, BATCH).await?;
+        let mut targets: Vec<i64> = found.into_iter().map(|(_, target)| target).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        search::permit(ctx, db, Permission::UpdateTarget, &targets).await?;
+    }
+    Ok(())
 }
 
 pub async fn delete_of_target(ctx: &Ctx, controller_id: &str, selected: SelectedOfTarget) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;
     let db = ctx.db().read();
-    let target = targets::store::find(db, ctx.tenant_id(), controller_id).await?;
+    let scope = search::scope(ctx, Permission::ReadTarget).await?;
+    let target = targets::store::find(db, ctx.tenant_id(), &scope, controller_id).await?;
+    if let Some(target) = &target {
+        search::permit(ctx, db, Permission::UpdateTarget, &[target.id]).await?;
+    }
     match (selected, target) {
         (SelectedOfTarget::Ids(ids), Some(target)) => {
             delete_ids(ctx, &Condition::all().add(Column::Target.eq(target.id)), &ids).await

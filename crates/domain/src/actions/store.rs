@@ -108,11 +108,12 @@ pub async fn delete_oldest(
 
 /// The id of the newest action of a target once `keep` newer ones are left out; `None` if it has no more than those.
 pub async fn newest_but(db: &impl ConnectionTrait, tenant: &str, target: i64, keep: u64) -> Result<Option<i64>, DbErr> {
-    let select = of_tenant(tenant).filter(Column::Target.eq(target)).select_only().column(Column::Id);
+    let select = of_tenant(tenant, &Scope::ALL).filter(Column::Target.eq(target)).select_only().column(Column::Id);
     select.order_by_desc(Column::Id).offset(keep).limit(1).into_tuple().one(db).await
 }
 
-/// The first `limit` actions with ids above `after` that `which` selects, as (action, target), by id.
+/// The first `limit` actions with ids above `after` that `which` selects, as (action, target), by id. The caller's scope,
+/// where it has one, is part of `which`.
 pub async fn matching(
     db: &impl ConnectionTrait,
     tenant: &str,
@@ -120,7 +121,7 @@ pub async fn matching(
     after: i64,
     limit: u64,
 ) -> Result<Vec<(i64, i64)>, DbErr> {
-    let select = of_tenant(tenant).filter(Column::Id.gt(after)).filter(which.clone());
+    let select = of_tenant(tenant, &Scope::ALL).filter(Column::Id.gt(after)).filter(which.clone());
     let select = select.select_only().column(Column::Id).column(Column::Target);
     select.order_by_asc(Column::Id).limit(limit).into_tuple().all(db).await
 }

@@ -10,6 +10,7 @@ use crate::{
     distribution_sets::{self, Full},
     error::{Error, Result},
     listing::{Listing, Page},
+    search,
     tags::{self, TagKind},
 };
 
@@ -50,13 +51,15 @@ async fn set(ctx: &Ctx, id: i64, sets: &[i64], on: bool) -> Result<()> {
     ctx.require(Permission::ReadDistributionSet)?;
     let tx = ctx.begin().await?;
     tags::hold(ctx, &tx, KIND, id).await?;
-    let found = distribution_sets::store::lock_many(&*tx, ctx.tenant_id(), sets).await?;
+    let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
+    let found = distribution_sets::store::lock_many(&*tx, ctx.tenant_id(), &scope, sets).await?;
     // hawkBit: a set that is named twice is found once, so one seems to be missing, though none is named.
     if found.len() < sets.len() {
         let known: HashSet<i64> = found.into_iter().collect();
         let missing: Vec<i64> = sets.iter().copied().filter(|id| !known.contains(id)).collect();
         return Err(Error::not_found("DistributionSet", missing));
     }
+    search::permit(ctx, &*tx, Permission::UpdateDistributionSet, &found).await?;
     tags::set(ctx, &tx, KIND, id, &found, on).await?;
     Ok(tx.commit().await?)
 }

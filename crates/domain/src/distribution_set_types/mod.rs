@@ -213,7 +213,8 @@ async fn edit_elements(
 
 /// Keeps all these types as they are until the transaction ends, or `DistributionSetType` not found for the missing.
 pub(crate) async fn hold_all(ctx: &Ctx, db: &impl ConnectionTrait, ids: &[i64]) -> Result<()> {
-    let found: HashSet<i64> = store::hold_all(db, ctx.tenant_id(), ids).await?.into_iter().collect();
+    let scope = search::scope(ctx, Permission::ReadDistributionSetType).await?;
+    let found: HashSet<i64> = store::hold_all(db, ctx.tenant_id(), &scope, ids).await?.into_iter().collect();
     let missing: Vec<i64> = ids.iter().copied().filter(|id| !found.contains(id)).collect();
     // hawkBit: an id that is given twice counts as one that is missing, and is not named.
     if found.len() < ids.len() { Err(Error::not_found_all("DistributionSetType", &missing)) } else { Ok(()) }

@@ -32,7 +32,7 @@ pub async fn invalidate(ctx: &Ctx, id: i64, cancelation: Cancelation) -> Result<
     }
     let mut tx = ctx.begin().await?;
     // Assignments hold this row while they run: those before are seen below, those after find the set invalid.
-    let found = store::lock(&*tx, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
+    let found = lock(ctx, &*tx, Permission::UpdateDistributionSet, id).await?.ok_or_else(|| not_found(id))?;
     if !load_one(ctx, &*tx, found.clone()).await?.complete {
         return Err(lock::refused(Kind::DistributionSetIncomplete, ctx, &*tx, &found).await);
     }

@@ -109,7 +109,8 @@ pub(crate) async fn list_of(ctx: &Ctx, mut which: Condition, listing: &Listing) 
     if listing.q.is_some() {
         which = which.add(Column::Deleted.eq(false));
     }
-    let select = store::of_tenant(ctx.tenant_id()).filter(which);
+    let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
+    let select = store::of_tenant(ctx.tenant_id(), &scope).filter(which);
     let decode = |row: &QueryResult| Model::from_query_result(row, "");
     let page = search::ordered_page(ctx, select, &fields::ENTITY, listing, order, None, decode).await?;
     Ok(Page { content: load(ctx.db().read(), ctx.tenant_id(), page.content).await?, total: page.total })

@@ -49,14 +49,12 @@ pub async fn remove(ctx: &Ctx, set: i64, module: i64) -> Result<()> {
     ctx.require(Permission::UpdateDistributionSet)?;
     let tx = ctx.begin().await?;
     let found = super::lock_valid(ctx, &*tx, set).await?;
-    let known = software_modules::store::get(&*tx, ctx.tenant_id(), module).await?;
+    let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
+    let known = software_modules::store::get(&*tx, ctx.tenant_id(), &scope, module).await?;
     known.ok_or_else(|| Error::not_found("SoftwareModule", module))?;
     if found.locked {
         return Err(software_modules::locked("JpaDistributionSet", set, "REMOVE_SOFTWARE_MODULE"));
     }
-    let scope = search::scope(ctx, Permission::ReadSoftwareModule).await?;
-    let known = software_modules::store::get(&*tx, ctx.tenant_id(), &scope, module).await?;
-    known.ok_or_else(|| Error::not_found("SoftwareModule", module))?;
     if store::remove_modules(&*tx, set, &[module]).await? > 0 {
         super::touched(ctx, &found).update(&*tx).await?;
     }

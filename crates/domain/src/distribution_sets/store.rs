@@ -19,9 +19,9 @@ pub async fn get(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i64
     of_tenant(tenant, scope).filter(Column::Id.eq(id)).one(db).await
 }
 
-/// The sets of these ids, deleted ones too.
+/// The sets of these ids, deleted ones too: of filters that the caller may see.
 pub async fn get_all(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Result<Vec<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.is_in(ids.iter().copied())).all(db).await
+    of_tenant(tenant, &Scope::ALL).filter(Column::Id.is_in(ids.iter().copied())).all(db).await
 }
 
 /// As [`get`], and holds the row until the transaction ends: all writers of one set queue here.
@@ -30,13 +30,13 @@ pub async fn lock(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i6
 }
 
 /// Those of the sets that there are, deleted ones too, each once, locked in the order of their ids.
-pub async fn lock_many(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Result<Vec<i64>, DbErr> {
+pub async fn lock_many(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, ids: &[i64]) -> Result<Vec<i64>, DbErr> {
     let mut sorted = ids.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
     let mut found = Vec::with_capacity(sorted.len());
     for chunk in sorted.chunks(999) {
-        let select = of_tenant(tenant).filter(Column::Id.is_in(chunk.iter().copied())).order_by_asc(Column::Id);
+        let select = of_tenant(tenant, scope).filter(Column::Id.is_in(chunk.iter().copied())).order_by_asc(Column::Id);
         found.extend(select.lock_exclusive().all(db).await?.into_iter().map(|set| set.id));
     }
     Ok(found)

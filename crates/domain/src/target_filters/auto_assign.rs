@@ -30,7 +30,8 @@ pub struct AutoAssign {
 pub async fn auto_assigned_set(ctx: &Ctx, id: i64) -> Result<Option<distribution_sets::Full>> {
     let filter = find(ctx, id).await?;
     let Some(set) = filter.auto_assign_distribution_set else { return Ok(None) };
-    let Some(set) = distribution_sets::store::get(ctx.db().read(), ctx.tenant_id(), set).await? else {
+    let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
+    let Some(set) = distribution_sets::store::get(ctx.db().read(), ctx.tenant_id(), &scope, set).await? else {
         return Ok(None);
     };
     Ok(distribution_sets::load(ctx.db().read(), ctx.tenant_id(), vec![set]).await?.pop())
@@ -96,13 +97,15 @@ fn cleared(ctx: &Ctx, found: &Model) -> entity::ActiveModel {
 /// Fails if the query matches more targets that the set would be assigned to than one filter may have.
 pub(super) async fn check_targets_quota(ctx: &Ctx, db: &impl ConnectionTrait, query: &str, set: i64) -> Result<()> {
     ctx.require(Permission::ReadDistributionSet)?;
-    let found = distribution_sets::store::get(db, ctx.tenant_id(), set).await?;
+    let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
+    let found = distribution_sets::store::get(db, ctx.tenant_id(), &scope, set).await?;
     let found = found.ok_or_else(|| Error::not_found("DistributionSet", set))?;
     let limit = ctx.settings().quotas.targets_per_auto_assignment;
     if limit <= 0 {
         return Ok(());
     }
     let which = search::condition(ctx, &targets::fields::ENTITY, query).await?;
-    let targets = store::eligible(ctx.tenant_id(), set, found.ds_type, which).count(db).await?;
+    let targets =
+        store::eligible(ctx.tenant_id(), &targets::updatable(ctx).await?, set, found.ds_type, which).count(db).await?;
     check_quota(limit, 0, i64::try_from(targets).unwrap_or(i64::MAX), "an auto-assignment")
 }

@@ -6,7 +6,7 @@ use sea_orm::{
 };
 
 use super::entity::{Column, Entity, Model};
-use crate::{actions, targets};
+use crate::{access::Scope, actions, targets};
 
 pub fn of_tenant(tenant: &str) -> Select<Entity> {
     Entity::find().filter(Column::Tenant.eq(tenant))
@@ -29,7 +29,13 @@ pub async fn delete(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<
 
 /// The targets among those that `which` selects that a set would be assigned to by itself: whose type takes the set's,
 /// and that have no action of the set, in any state.
-pub fn eligible(tenant: &str, set: i64, ds_type: i64, which: Condition) -> Select<targets::entity::Entity> {
+pub fn eligible(
+    tenant: &str,
+    scope: &Scope,
+    set: i64,
+    ds_type: i64,
+    which: Condition,
+) -> Select<targets::entity::Entity> {
     use targets::entity::{Column, Entity};
     let mut of_set = Query::select();
     of_set.expr(Expr::val(1)).from(actions::entity::Entity).and_where(
@@ -46,5 +52,5 @@ pub fn eligible(tenant: &str, set: i64, ds_type: i64, which: Condition) -> Selec
         .and_where(Expr::col((link.clone(), of_type)).equals((Entity, Column::TargetType)))
         .and_where(Expr::col((link, Alias::new("distribution_set_type"))).eq(ds_type));
     let compatible = Condition::any().add(Column::TargetType.is_null()).add(Expr::exists(takes));
-    targets::store::of_tenant(tenant).filter(which).filter(Expr::exists(of_set).not()).filter(compatible)
+    targets::store::of_tenant(tenant, scope).filter(which).filter(Expr::exists(of_set).not()).filter(compatible)
 }

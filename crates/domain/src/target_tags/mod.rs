@@ -9,6 +9,7 @@ use crate::{
     ctx::Ctx,
     error::{Error, Result},
     listing::{Listing, Page},
+    search,
     tags::{self, Tag, TagKind},
     targets::{self, Shown},
 };
@@ -73,13 +74,15 @@ async fn set(ctx: &Ctx, id: i64, controller_ids: &[String], policy: NotFoundPoli
     tags::hold(ctx, &tx, KIND, id).await?;
     let wanted: HashSet<&String> = controller_ids.iter().collect();
     let wanted: Vec<String> = wanted.into_iter().cloned().collect();
-    let found = targets::store::lock_many(&*tx, ctx.tenant_id(), &wanted).await?;
+    let scope = search::scope(ctx, Permission::ReadTarget).await?;
+    let found = targets::store::lock_many(&*tx, ctx.tenant_id(), &scope, &wanted).await?;
+    let rows: Vec<i64> = found.iter().map(|target| target.id).collect();
+    search::permit(ctx, &*tx, Permission::UpdateTarget, &rows).await?;
     let mut found: HashMap<i64, String> = found.into_iter().map(|t| (t.id, t.controller_id)).collect();
     let all_known = check_known(controller_ids, &found);
     if policy == NotFoundPolicy::Fail && all_known.is_err() {
         return all_known;
     }
-    let rows: Vec<i64> = found.keys().copied().collect();
     let changed = tags::set(ctx, &tx, KIND, id, &rows, on).await?;
     let changed = changed.iter().filter_map(|row| found.remove(row)).collect();
     targets::changed(ctx, &mut tx, changed);

@@ -3,7 +3,7 @@
 //! A target without a type takes every set; one whose type lists no distribution set type takes none.
 
 pub mod entity;
-mod fields;
+pub(crate) mod fields;
 pub(crate) mod store;
 
 pub use entity::Model;
@@ -11,7 +11,7 @@ pub use entity::Model;
 use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ConnectionTrait, Order, Set};
 
 use crate::{
-    access::Permission,
+    access::{Permission, Scope},
     audit::touched,
     ctx::Ctx,
     distribution_set_types,
@@ -46,13 +46,15 @@ pub struct Update {
 
 pub async fn list(ctx: &Ctx, listing: &Listing) -> Result<Page<Model>> {
     ctx.require(Permission::ReadTargetType)?;
-    search::page(ctx, store::of_tenant(ctx.tenant_id()), &fields::ENTITY, listing, DEFAULT_SORT, None).await
+    let scope = search::scope(ctx, Permission::ReadTargetType).await?;
+    search::page(ctx, store::of_tenant(ctx.tenant_id(), &scope), &fields::ENTITY, listing, DEFAULT_SORT, None).await
 }
 
 /// One type, or `TargetType` not found.
 pub async fn get(ctx: &Ctx, id: i64) -> Result<Model> {
     ctx.require(Permission::ReadTargetType)?;
-    store::get(ctx.db().read(), ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))
+    let scope = search::scope(ctx, Permission::ReadTargetType).await?;
+    store::get(ctx.db().read(), ctx.tenant_id(), &scope, id).await?.ok_or_else(|| not_found(id))
 }
 
 /// Creates all types or none; they come back in the order given.
@@ -74,6 +76,8 @@ pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
         store::add_compatible(&*tx, row.id, &compatible).await?;
         created.push(row);
     }
+    let ids: Vec<i64> = created.iter().map(|row| row.id).collect();
+    search::permit(ctx, &*tx, Permission::CreateTargetType, &ids).await?;
     tx.commit().await?;
     Ok(created)
 }
@@ -116,7 +120,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
     }
     check_texts(update.description.as_deref(), update.colour.as_deref())?;
     let tx = ctx.begin().await?;
-    let found = lock(ctx, &*tx, id).await?;
+    let found = lock(ctx, &*tx, Permission::UpdateTargetType, id).await?;
     let name = text::change(update.name, Some(&found.name));
     let description = text::change(update.description, found.description.as_deref());
     let colour = text::change(update.colour, found.colour.as_deref());
@@ -134,6 +138,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
         row.colour = Set(colour);
     }
     let updated = row.update(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    search::permit(ctx, &*tx, Permission::UpdateTargetType, &[id]).await?;
     tx.commit().await?;
     Ok(updated)
 }
@@ -142,8 +147,10 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
 pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     ctx.require(Permission::DeleteTargetType)?;
     let tx = ctx.begin().await?;
-    let found = store::lock(&*tx, ctx.tenant_id(), id).await?;
+    let scope = search::scope(ctx, Permission::ReadTargetType).await?;
+    let found = store::lock(&*tx, ctx.tenant_id(), &scope, id).await?;
     found.ok_or_else(|| Error::not_found_all("TargetType", &[id]))?;
+    search::permit(ctx, &*tx, Permission::DeleteTargetType, &[id]).await?;
     if store::is_used(&*tx, ctx.tenant_id(), id).await? {
         let message = format!("Target type {id} is in use: take it off all targets, then delete it.");
         return Err(Error::new(Kind::TargetTypeUsed, message));
@@ -155,7 +162,8 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
 /// The distribution set types that targets of this type take.
 pub async fn compatible(ctx: &Ctx, id: i64) -> Result<Vec<distribution_set_types::Model>> {
     get(ctx, id).await?;
-    Ok(distribution_set_types::store::of_target_type(ctx.db().read(), ctx.tenant_id(), id).await?)
+    // What a type takes is part of it: the caller's scope over set types does not matter here.
+    Ok(distribution_set_types::store::of_target_type(ctx.db().read(), ctx.tenant_id(), &Scope::ALL, id).await?)
 }
 
 /// Lets targets of this type take sets of these types too, of all or of none.
@@ -166,7 +174,7 @@ pub async fn add_compatible(ctx: &Ctx, id: i64, set_types: &[i64]) -> Result<()>
     }
     let tx = ctx.begin().await?;
     distribution_set_types::hold_all(ctx, &*tx, set_types).await?;
-    let found = lock(ctx, &*tx, id).await?;
+    let found = lock(ctx, &*tx, Permission::UpdateTargetType, id).await?;
     let current = store::compatible(&*tx, id).await?;
     let limit = ctx.settings().quotas.distribution_set_types_per_target_type;
     let count = |ids: &[i64]| i64::try_from(ids.len()).unwrap_or(i64::MAX);
@@ -184,8 +192,9 @@ pub async fn add_compatible(ctx: &Ctx, id: i64, set_types: &[i64]) -> Result<()>
 pub async fn remove_compatible(ctx: &Ctx, id: i64, set_type: i64) -> Result<()> {
     require_edit(ctx)?;
     let tx = ctx.begin().await?;
-    let found = lock(ctx, &*tx, id).await?;
-    let known = distribution_set_types::store::get(&*tx, ctx.tenant_id(), set_type).await?;
+    let found = lock(ctx, &*tx, Permission::UpdateTargetType, id).await?;
+    let scope = search::scope(ctx, Permission::ReadDistributionSetType).await?;
+    let known = distribution_set_types::store::get(&*tx, ctx.tenant_id(), &scope, set_type).await?;
     known.ok_or_else(|| Error::not_found("DistributionSetType", set_type))?;
     if store::remove_compatible(&*tx, id, set_type).await? {
         touched(ctx, &found).update(&*tx).await?;
@@ -200,7 +209,8 @@ fn require_edit(ctx: &Ctx) -> Result<()> {
 
 /// Keeps a type that targets are to have from being deleted until the transaction ends, or `TargetType` not found.
 pub(crate) async fn hold(ctx: &Ctx, db: &impl ConnectionTrait, id: i64) -> Result<()> {
-    store::hold(db, ctx.tenant_id(), id).await?.map(drop).ok_or_else(|| not_found(id))
+    let scope = search::scope(ctx, Permission::ReadTargetType).await?;
+    store::hold(db, ctx.tenant_id(), &scope, id).await?.map(drop).ok_or_else(|| not_found(id))
 }
 
 /// Fails unless targets of all these types take sets of the type `set_type`.
@@ -213,8 +223,12 @@ pub(crate) async fn check_taking(db: &impl ConnectionTrait, ids: &[i64], set_typ
     Err(Error::new(Kind::TargetTypeIncompatible, message))
 }
 
-async fn lock(ctx: &Ctx, db: &impl ConnectionTrait, id: i64) -> Result<Model> {
-    store::lock(db, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))
+/// The row of a type that the caller may work on under `permission`, locked for the rest of the transaction.
+async fn lock(ctx: &Ctx, db: &impl ConnectionTrait, permission: Permission, id: i64) -> Result<Model> {
+    let scope = search::scope(ctx, Permission::ReadTargetType).await?;
+    let found = store::lock(db, ctx.tenant_id(), &scope, id).await?.ok_or_else(|| not_found(id))?;
+    search::permit(ctx, db, permission, &[id]).await?;
+    Ok(found)
 }
 
 fn not_found(id: i64) -> Error {

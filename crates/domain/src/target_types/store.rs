@@ -8,31 +8,31 @@ use sea_orm::{
 };
 
 use super::entity::{Column, Entity, Model, compatible};
-use crate::targets;
+use crate::{access::Scope, targets};
 
-pub(crate) fn of_tenant(tenant: &str) -> Select<Entity> {
-    Entity::find().filter(Column::Tenant.eq(tenant))
+pub(crate) fn of_tenant(tenant: &str, scope: &Scope) -> Select<Entity> {
+    scope.of(Entity::find().filter(Column::Tenant.eq(tenant)))
 }
 
-pub async fn get(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.eq(id)).one(db).await
+pub async fn get(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::Id.eq(id)).one(db).await
 }
 
 /// As [`get`], and holds the row until the transaction ends.
-pub async fn lock(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.eq(id)).lock_exclusive().one(db).await
+pub async fn lock(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::Id.eq(id)).lock_exclusive().one(db).await
 }
 
 /// As [`get`], and keeps the row from being changed until the transaction ends; others may hold it so as well.
-pub async fn hold(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
-    of_tenant(tenant).filter(Column::Id.eq(id)).lock_shared().one(db).await
+pub async fn hold(db: &impl ConnectionTrait, tenant: &str, scope: &Scope, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant, scope).filter(Column::Id.eq(id)).lock_shared().one(db).await
 }
 
 /// The names of those of the types that there are.
 pub async fn names(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Result<HashMap<i64, String>, DbErr> {
     let mut names = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(999) {
-        let of_ids = of_tenant(tenant).filter(Column::Id.is_in(chunk.iter().copied()));
+        let of_ids = of_tenant(tenant, &Scope::ALL).filter(Column::Id.is_in(chunk.iter().copied()));
         let select = of_ids.select_only().columns([Column::Id, Column::Name]);
         names.extend(select.into_tuple::<(i64, String)>().all(db).await?);
     }
@@ -41,7 +41,7 @@ pub async fn names(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Resu
 
 /// Whether a target has this type.
 pub async fn is_used(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<bool, DbErr> {
-    let with_type = targets::store::of_tenant(tenant).filter(targets::entity::Column::TargetType.eq(id));
+    let with_type = targets::store::of_tenant(tenant, &Scope::ALL).filter(targets::entity::Column::TargetType.eq(id));
     Ok(with_type.limit(1).count(db).await? > 0)
 }
 

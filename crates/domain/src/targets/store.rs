@@ -85,7 +85,8 @@ pub async fn lock_ids(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> R
     ids.sort_unstable();
     let mut found = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(999) {
-        let select = of_tenant(tenant).filter(Column::Id.is_in(chunk.iter().copied())).order_by_asc(Column::Id);
+        let select =
+            of_tenant(tenant, &Scope::ALL).filter(Column::Id.is_in(chunk.iter().copied())).order_by_asc(Column::Id);
         let select = select.select_only().column(Column::ControllerId).lock_exclusive();
         found.extend(select.into_tuple::<String>().all(db).await?);
     }

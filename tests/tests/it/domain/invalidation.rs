@@ -2,7 +2,7 @@
 //! that are made in its name.
 
 use kettle_domain::{
-    access::{Authorities, Login},
+    access::{Authorities, Login, Rules},
     distribution_sets::{self, Cancelation},
     target_filters::{self, AutoAssign},
 };
@@ -55,7 +55,7 @@ async fn a_filter_keeps_in_whose_name_and_with_which_authorities_it_assigns() {
         let authorities = vec!["ROLE_TENANT_ADMIN".to_owned(), "READ_TARGET".to_owned()];
         let login = Login {
             name: "jo".into(),
-            authorities: Arc::new(Authorities::new(authorities)),
+            authorities: Arc::new(Authorities::new(authorities, &Rules::default()).unwrap()),
             tenant: Some("DEFAULT".into()),
         };
         let jo = Ctx::user(&node.services, node.ctx.tenant.clone(), &login);

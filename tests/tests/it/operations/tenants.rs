@@ -92,19 +92,7 @@ fn shape(answer: &Answer, id: &str) -> (u16, String) {
 }
 
 /// What no operation that is served fills.
-const EMPTY: [&str; 11] = [
-    "sp_distribution_set_tag",
-    "sp_ds_tag",
-    "sp_rollout",
-    "sp_rollout_group",
-    "sp_rollout_target_group",
-    "sp_target_conf_status",
-    "sp_target_filter_query",
-    "sp_target_tag",
-    "sp_target_target_tag",
-    "sp_target_type",
-    "sp_target_type_ds_type",
-];
+const EMPTY: [&str; 3] = ["sp_rollout", "sp_rollout_group", "sp_rollout_target_group"];
 
 /// Tables without a column for the tenant, and the row that says whose a row of theirs is.
 const CHILDREN: [(&str, &str, &str); 10] = [
