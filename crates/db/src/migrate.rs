@@ -35,7 +35,7 @@ macro_rules! migration {
 
 /// Every migration, in order.
 pub const ALL: &[Migration] =
-    &[migration!(1, "hawkbit_tables"), migration!(2, "kettle_tables"), migration!(3, "search_indexes")];
+    &[migration!(1, "hawkbit_tables"), migration!(2, "kettle_tables"), migration!(3, "indexes")];
 
 impl Migration {
     pub fn sql(&self, engine: Engine) -> &'static str {

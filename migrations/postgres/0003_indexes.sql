@@ -5,3 +5,5 @@ CREATE INDEX kt_idx_target_controller_id ON sp_target (tenant, upper(controller_
 CREATE INDEX kt_idx_target_name ON sp_target (tenant, upper(name) text_pattern_ops);
 -- The planner knows how selective an expression is only once it has looked.
 ANALYZE sp_target;
+-- An action that is deleted takes its statuses along, which hawkBit's own index does not find: it begins with the tenant.
+CREATE INDEX kt_idx_action_status_action ON sp_action_status (action);
