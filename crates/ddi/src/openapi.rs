@@ -7,7 +7,7 @@ pub fn about() -> About {
     About {
         title: "Direct Device Integration API",
         description: "For devices: what to install, where to get it, and how it went.",
-        prefix: "/{tenant}/controller/v1/{controllerId}",
+        prefix: "/{tenant}",
         requests: &["application/cbor"],
         answers: &["application/hal+json", "application/cbor"],
         tags: &[Tag {

@@ -182,7 +182,7 @@ fn operation_id(method: &str, path: &str, about: &About) -> String {
         id.extend(letters.next().map(|c| c.to_ascii_uppercase()));
         id.extend(letters);
     }
-    if id == method { format!("{id}Base") } else { id }
+    id
 }
 
 /// Placeholders that no argument of the handler is for hold texts.
