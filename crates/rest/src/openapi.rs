@@ -71,7 +71,7 @@ pub fn document(handlers: &OpenApi, about: &About) -> serde_json::Result<Value> 
             references(operation.get("requestBody"), &mut sent);
         }
     }
-    let mut components = document.get("components").cloned().unwrap_or_else(|| json!({}));
+    let mut components = document.get_mut("components").map_or_else(|| json!({}), Value::take);
     close(components.get("schemas"), &mut sent);
     for (name, schema) in members(components.get_mut("schemas")) {
         if !sent.contains(name) {
@@ -94,7 +94,7 @@ pub fn document(handlers: &OpenApi, about: &About) -> serde_json::Result<Value> 
         "info": { "title": about.title, "description": about.description, "version": "v1" },
         "servers": [{ "url": "/" }],
         "tags": tags,
-        "paths": document.get("paths"),
+        "paths": document.get_mut("paths").map(Value::take),
         "components": components,
     }))
 }

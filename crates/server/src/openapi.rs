@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use axum::{
     Router,
     body::Bytes,
@@ -12,48 +11,90 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use kettle_domain::Error;
+use kettle_rest::{About, Result};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::config;
 
 const DOCUMENTS: &str = "/v3/api-docs";
 const UI: &str = "/swagger-ui";
 
-/// A document by its API's title, as text: it is made once, when the server starts.
+/// What an API says of its handlers and of itself.
+type Api = (fn() -> OpenApi, fn() -> About);
+
+const MANAGEMENT: Api = (|| kettle_mgmt::routes().into_openapi(), kettle_mgmt::about);
+const DEVICE: Api = (|| kettle_ddi::routes().into_openapi(), kettle_ddi::about);
+
+/// The documents as text. They are made when somebody asks first: making them takes megabytes that a node which nobody
+/// asks can do without.
+struct Documents {
+    apis: Vec<Api>,
+    texts: OnceCell<Texts>,
+}
+
+struct Texts {
+    groups: Vec<Group>,
+    list: Bytes,
+    whole: Bytes,
+}
+
+/// One API's document, by its title.
 struct Group {
-    title: String,
+    title: &'static str,
     text: Bytes,
 }
 
-/// Routes to each of the documents, to all in one, and to Swagger UI; none if there is no document.
-pub fn routes<S: Clone + Send + Sync + 'static>(documents: Vec<Value>) -> anyhow::Result<Router<S>> {
-    if documents.is_empty() {
-        return Ok(Router::new());
+/// Routes to the document of each API, to all in one, and to Swagger UI; none if there is no document.
+pub fn routes<S: Clone + Send + Sync + 'static>(enabled: config::OpenApi) -> Router<S> {
+    let apis = [(enabled.mgmt, MANAGEMENT), (enabled.ddi, DEVICE)];
+    let apis: Vec<_> = apis.into_iter().filter_map(|(enabled, api)| enabled.then_some(api)).collect();
+    if apis.is_empty() {
+        return Router::new();
     }
-    let groups = documents.iter().map(Group::new).collect::<anyhow::Result<Vec<_>>>()?;
-    let ui = Config::default().config_url(format!("..{DOCUMENTS}/swagger-config"));
-    let list = text(&swagger_config(&groups))?;
-    let whole = text(&whole(documents))?;
-    let groups: Arc<[Group]> = groups.into();
     let documents = Router::new()
-        .route(DOCUMENTS, get(async move || json_text(whole)))
-        .route(&format!("{DOCUMENTS}/swagger-config"), get(async move || json_text(list)))
-        .route(&format!("{DOCUMENTS}/{{group}}"), get(group).with_state(groups));
-    Ok(documents.merge(SwaggerUi::new(UI).config(ui)))
+        .route(DOCUMENTS, get(whole))
+        .route(&format!("{DOCUMENTS}/swagger-config"), get(list))
+        .route(&format!("{DOCUMENTS}/{{group}}"), get(group))
+        .with_state(Arc::new(Documents { apis, texts: OnceCell::new() }));
+    // Relative, so that it holds behind a proxy that adds a prefix.
+    let ui = Config::default().config_url(format!("..{DOCUMENTS}/swagger-config"));
+    documents.merge(SwaggerUi::new(UI).config(ui))
 }
 
-async fn group(State(groups): State<Arc<[Group]>>, Path(title): Path<String>) -> Response {
-    match groups.iter().find(|group| group.title == title) {
-        Some(group) => json_text(group.text.clone()),
-        None => StatusCode::NOT_FOUND.into_response(),
+async fn whole(State(documents): State<Arc<Documents>>) -> Result<Response> {
+    Ok(json_text(&documents.texts().await?.whole))
+}
+
+async fn list(State(documents): State<Arc<Documents>>) -> Result<Response> {
+    Ok(json_text(&documents.texts().await?.list))
+}
+
+async fn group(State(documents): State<Arc<Documents>>, Path(title): Path<String>) -> Result<Response> {
+    let found = documents.texts().await?.groups.iter().find(|group| group.title == title);
+    Ok(found.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |group| json_text(&group.text)))
+}
+
+impl Documents {
+    async fn texts(&self) -> Result<&Texts> {
+        Ok(self.texts.get_or_try_init(async || write(&self.apis).map_err(Error::internal)).await?)
     }
+}
+
+fn write(apis: &[Api]) -> serde_json::Result<Texts> {
+    let (mut groups, mut documents) = (Vec::new(), Vec::new());
+    for (handlers, about) in apis {
+        let document = kettle_rest::document(&handlers(), &about())?;
+        groups.push(Group { title: about().title, text: text(&document)? });
+        documents.push(document);
+    }
+    Ok(Texts { list: text(&swagger_config(&groups))?, groups, whole: text(&in_one(documents))? })
 }
 
 impl Group {
-    fn new(document: &Value) -> anyhow::Result<Group> {
-        let title = document.pointer("/info/title").and_then(Value::as_str).context("a document without a title")?;
-        Ok(Group { title: title.to_owned(), text: text(document)? })
-    }
-
     fn address(&self) -> String {
         format!("{DOCUMENTS}/{}", self.title.replace(' ', "%20"))
     }
@@ -71,7 +112,7 @@ fn swagger_config(groups: &[Group]) -> Value {
 }
 
 /// One document of all. Their schemas have different names.
-fn whole(documents: Vec<Value>) -> Value {
+fn in_one(documents: Vec<Value>) -> Value {
     let mut whole = json!({});
     let mut tags = Vec::new();
     for mut document in documents {
@@ -86,10 +127,10 @@ fn whole(documents: Vec<Value>) -> Value {
     whole
 }
 
-fn text(value: &Value) -> anyhow::Result<Bytes> {
-    Ok(serde_json::to_vec(value).context("writing an OpenAPI document")?.into())
+fn text(value: &Value) -> serde_json::Result<Bytes> {
+    Ok(serde_json::to_vec(value)?.into())
 }
 
-fn json_text(text: Bytes) -> Response {
-    ([(CONTENT_TYPE, "application/json")], text).into_response()
+fn json_text(text: &Bytes) -> Response {
+    ([(CONTENT_TYPE, "application/json")], text.clone()).into_response()
 }

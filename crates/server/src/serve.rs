@@ -52,7 +52,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {}", config.server.listen()))?;
     let readiness = Readiness::new();
-    let router = router(&config, &services, users, readiness.clone())?;
+    let router = router(&config, &services, users, readiness.clone());
     tracing::info!(
         address = %listener.local_addr()?,
         tls = tls.is_some(),
@@ -142,7 +142,7 @@ fn router(
     services: &Arc<Services>,
     users: kettle_domain::access::Users,
     readiness: Readiness,
-) -> anyhow::Result<Router> {
+) -> Router {
     let http = HttpSettings {
         public_url: config.server.public_url.clone(),
         trusted_proxies: config.server.trusted_proxies.clone(),
@@ -162,17 +162,9 @@ fn router(
     let health = Router::new()
         .route("/health/live", get(async || "live\n"))
         .route("/health/ready", get(ready).with_state((services.clone(), readiness)));
-    let (mgmt, mgmt_handlers) = kettle_mgmt::routes().split_for_parts();
-    let (ddi, ddi_handlers) = kettle_ddi::routes().split_for_parts();
-    let mut documents = Vec::new();
-    if config.openapi.mgmt {
-        documents.push(kettle_rest::document(&mgmt_handlers, &kettle_mgmt::about())?);
-    }
-    if config.openapi.ddi {
-        documents.push(kettle_rest::document(&ddi_handlers, &kettle_ddi::about())?);
-    }
-    let own = ui::routes().merge(health).merge(openapi::routes(documents)?);
-    Ok(kettle_rest::finish(mgmt.merge(ddi).merge(own), state, request_log(config)))
+    let apis = Router::from(kettle_mgmt::routes().merge(kettle_ddi::routes()));
+    let own = ui::routes().merge(health).merge(openapi::routes(config.openapi));
+    kettle_rest::finish(apis.merge(own), state, request_log(config))
 }
 
 fn request_log(config: &Config) -> kettle_rest::RequestLog {

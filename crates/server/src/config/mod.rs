@@ -22,7 +22,7 @@ use std::{
 use sources::{Findings, Raw, Setting, Settings};
 
 pub use self::{
-    settings::{ClientAuth, Config, Cors, Log, LogFormat, RequestLog, Ssl},
+    settings::{ClientAuth, Config, Cors, Log, LogFormat, OpenApi, RequestLog, Ssl},
     sources::Origin,
 };
 

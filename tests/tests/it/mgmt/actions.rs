@@ -85,3 +85,15 @@ async fn an_action_of_another_target_is_404_without_a_body() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_statuses_of_an_action_are_not_searched() {
+    on_each_engine(async |server: Server| {
+        let (_, action) = server.pending("d1", &[]).await;
+        let path = format!("/rest/v1/targets/d1/actions/{action}/status");
+        let all = server.get(&path).await.expect(200).json();
+        assert_eq!(all["total"], 1);
+        assert_eq!(server.get(&format!("{path}?q=no%20search")).await.expect(200).json(), all);
+    })
+    .await;
+}
