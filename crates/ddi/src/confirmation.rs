@@ -22,7 +22,10 @@ use crate::{
 const REMARK: &str = "Initiated using the Device Direct Integration API without providing a remark.";
 
 /// Whether actions confirm themselves, and which one waits. Counts as a poll.
-#[utoipa::path(get, path = "/{tenant}/controller/v1/{controllerId}/confirmationBase", responses((status = 200, body = ConfirmationBase)))]
+#[utoipa::path(
+    get, path = "/{tenant}/controller/v1/{controllerId}/confirmationBase",
+    responses((status = 200, body = ConfirmationBase))
+)]
 pub async fn base(
     device: Device,
     DeviceAccept(media): DeviceAccept,
@@ -63,7 +66,7 @@ pub async fn no_action(_: Device) -> ApiError {
 /// Confirms an action, or denies it.
 #[utoipa::path(
     post, path = "/{tenant}/controller/v1/{controllerId}/confirmationBase/{actionId}/feedback",
-    request_body = FeedbackBody, responses((status = 200))
+    request_body = FeedbackBody, responses((status = 200), (status = 410))
 )]
 pub async fn feedback(
     device: Device,
@@ -92,7 +95,10 @@ pub async fn activate(
 }
 
 /// Lets actions wait for their confirmation again.
-#[utoipa::path(post, path = "/{tenant}/controller/v1/{controllerId}/confirmationBase/deactivateAutoConfirm", responses((status = 200)))]
+#[utoipa::path(
+    post, path = "/{tenant}/controller/v1/{controllerId}/confirmationBase/deactivateAutoConfirm",
+    responses((status = 200))
+)]
 pub async fn deactivate(device: Device) -> Result<Response> {
     auto_confirm::deactivate_by_device(&device.ctx, &device.controller_id).await?;
     Ok(StatusCode::OK.into_response())
@@ -126,8 +132,11 @@ impl From<FeedbackBody> for Confirmation {
 }
 
 #[derive(Deserialize, ToSchema)]
+#[schema(as = DdiAutoConfirmActivation)]
 pub struct ActivateBody {
+    #[schema(max_length = 64)]
     initiator: Option<String>,
+    #[schema(max_length = 512)]
     remark: Option<String>,
 }
 

@@ -11,9 +11,12 @@ mod installed_base;
 mod openapi;
 mod poll;
 
-use axum::routing::get;
+use axum::routing::MethodRouter;
 use kettle_rest::AppState;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
 pub use openapi::about;
 
@@ -31,17 +34,15 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(downloads::list))
         .routes(routes!(downloads::download))
         .routes(routes!(confirmation::base))
-        .routes(routes!(confirmation::activate))
-        .routes(routes!(confirmation::deactivate))
+        .routes(routes!(confirmation::activate).map(or_no_action))
+        .routes(routes!(confirmation::deactivate).map(or_no_action))
         .routes(routes!(confirmation::action))
-        .routes(routes!(confirmation::feedback))
-        // The document knows nothing of these two.
-        .route(&no_action("activateAutoConfirm"), get(confirmation::no_action))
-        .route(&no_action("deactivateAutoConfirm"), get(confirmation::no_action));
+        .routes(routes!(confirmation::feedback));
     downloads::document_md5(router.get_openapi_mut());
     router
 }
 
-fn no_action(word: &str) -> String {
-    format!("/{{tenant}}/controller/v1/{{controllerId}}/confirmationBase/{word}")
+/// Read rather than written to, the address is that of an action whose id is a word. The document says nothing of it.
+fn or_no_action(methods: MethodRouter<AppState>) -> MethodRouter<AppState> {
+    methods.get(confirmation::no_action)
 }

@@ -1,30 +1,39 @@
-//! `/rest/v1/targets/{controllerId}/…`: an operator's word on an action that waits for confirmation, and `autoConfirm`.
+//! `/rest/v1/targets/{targetId}/…`: an operator's word on an action that waits for confirmation, and `autoConfirm`.
 
-use axum::{
-    Router,
-    response::Response,
-    routing::{get, post, put},
-};
+use axum::response::Response;
 use kettle_domain::{
     actions,
     targets::auto_confirm::{self, Activate, Model},
 };
 use kettle_rest::{Accept, AppState, Base, Body, BodyOptional, Links, Path, Result, User, no_content};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::targets;
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/targets/{controllerId}/actions/{actionId}/confirmation", put(confirm))
-        .route("/rest/v1/targets/{controllerId}/autoConfirm", get(status))
-        .route("/rest/v1/targets/{controllerId}/autoConfirm/activate", post(activate))
-        .route("/rest/v1/targets/{controllerId}/autoConfirm/deactivate", post(deactivate))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(confirm))
+        .routes(routes!(status))
+        .routes(routes!(activate))
+        .routes(routes!(deactivate))
 }
 
+/// Confirms an action in the name of its target, or denies it.
+#[utoipa::path(
+    put, path = "/rest/v1/targets/{targetId}/actions/{actionId}/confirmation",
+    request_body = ConfirmationBody,
+    responses(
+        (status = 204),
+        (status = 404, description = "No body, if the action is another target's or does not wait for confirmation."),
+        (status = 406),
+        (status = 410, description = "No body: the action is closed.")
+    )
+)]
 async fn confirm(
     User(ctx): User,
-    Accept(_): Accept,
+    _: Accept,
     Path((target, id)): Path<(String, i64)>,
     Body(answer): Body<ConfirmationBody>,
 ) -> Result<Response> {
@@ -32,12 +41,19 @@ async fn confirm(
     Ok(no_content())
 }
 
+/// Whether a target confirms its actions by itself.
+#[utoipa::path(get, path = "/rest/v1/targets/{targetId}/autoConfirm", responses((status = 200, body = AutoConfirm)))]
 async fn status(User(ctx): User, Accept(media): Accept, base: Base, Path(target): Path<String>) -> Result<Response> {
     let active = auto_confirm::get(&ctx, &target).await?;
     let href = format!("{}/autoConfirm", targets::href(&base, &target));
     Ok(media.ok(&AutoConfirm::new(active, &href)))
 }
 
+/// Confirms what waits, and all that comes.
+#[utoipa::path(
+    post, path = "/rest/v1/targets/{targetId}/autoConfirm/activate",
+    request_body = Option<ActivateBody>, responses((status = 204))
+)]
 async fn activate(
     User(ctx): User,
     Path(target): Path<String>,
@@ -48,12 +64,15 @@ async fn activate(
     Ok(no_content())
 }
 
+/// Lets actions wait for their confirmation again.
+#[utoipa::path(post, path = "/rest/v1/targets/{targetId}/autoConfirm/deactivate", responses((status = 204)))]
 async fn deactivate(User(ctx): User, Path(target): Path<String>) -> Result<Response> {
     auto_confirm::deactivate(&ctx, &target).await?;
     Ok(no_content())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ActionConfirmation)]
 struct ConfirmationBody {
     confirmation: Answer,
     code: Option<i32>,
@@ -61,8 +80,9 @@ struct ConfirmationBody {
     details: Option<Vec<Option<String>>>,
 }
 
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ActionConfirmationAnswer)]
 enum Answer {
     Confirmed,
     Denied,
@@ -78,13 +98,16 @@ impl From<ConfirmationBody> for actions::Confirmation {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = AutoConfirmActivation)]
 struct ActivateBody {
+    #[schema(max_length = 64)]
     initiator: Option<String>,
+    #[schema(max_length = 512)]
     remark: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AutoConfirm {
     active: bool,

@@ -10,8 +10,11 @@ use crate::audit::{Audit, audit_of};
 /// A tag to create or to change. Unknown members are ignored.
 #[derive(Deserialize, ToSchema)]
 pub struct TagBody {
+    #[schema(max_length = 128)]
     name: Option<String>,
+    #[schema(max_length = 512)]
     description: Option<String>,
+    #[schema(max_length = 16)]
     colour: Option<String>,
 }
 

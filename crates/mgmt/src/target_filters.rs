@@ -1,12 +1,20 @@
 //! `/rest/v1/targetfilters`: kept searches over targets, and the sets they assign by themselves.
 
-use axum::{Router, response::Response, routing::get};
+use axum::response::Response;
 use kettle_domain::{
     actions::ActionType,
     target_filters::{self, AutoAssign, Shown},
 };
-use kettle_rest::{Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Result, User, no_content, query_value};
+use kettle_rest::{
+    Accept, AppState, Base, Body, Links, ListQuery, Paged, Path, Representation, Result, User, no_content, one_of,
+    query_value,
+};
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    ToSchema,
+    openapi::{ObjectBuilder, OneOfBuilder, Schema, Type},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     assignments::Urgency,
@@ -15,22 +23,29 @@ use crate::{
     software_module_types::required,
 };
 
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/rest/v1/targetfilters", get(list).post(create))
-        .route("/rest/v1/targetfilters/{filterId}", get(one).put(update).delete(delete))
-        .route(
-            "/rest/v1/targetfilters/{filterId}/autoAssignDS",
-            get(auto_assigned_set).post(auto_assign).delete(stop_auto_assign),
-        )
-        .route("/rest/v1/distributionsets/{distributionSetId}/autoAssignTargetFilters", get(list_of_set))
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(one, update, delete))
+        .routes(routes!(auto_assigned_set, auto_assign, stop_auto_assign))
+        .routes(routes!(list_of_set))
 }
 
+/// A page of the target filters.
+#[utoipa::path(
+    get, path = "/rest/v1/targetfilters",
+    params(ListQuery, Representation), responses((status = 200, body = Paged<TargetFilter>))
+)]
 async fn list(User(ctx): User, Accept(media): Accept, base: Base, query: ListQuery) -> Result<Response> {
     let page = target_filters::list(&ctx, &query.listing).await?;
     Ok(media.ok(&Paged::from(page.map(|filter| TargetFilter::listed(filter, query.full, &base)))))
 }
 
+/// A page of the target filters that assign a distribution set.
+#[utoipa::path(
+    get, path = "/rest/v1/distributionsets/{distributionSetId}/autoAssignTargetFilters",
+    params(ListQuery), responses((status = 200, body = Paged<TargetFilter>))
+)]
 async fn list_of_set(
     User(ctx): User,
     Accept(media): Accept,
@@ -42,15 +57,27 @@ async fn list_of_set(
     Ok(media.ok(&Paged::from(page.map(|filter| TargetFilter::listed(filter, false, &base)))))
 }
 
+/// One target filter.
+#[utoipa::path(get, path = "/rest/v1/targetfilters/{filterId}", responses((status = 200, body = TargetFilter)))]
 async fn one(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path<i64>) -> Result<Response> {
     Ok(media.ok(&TargetFilter::full(target_filters::get(&ctx, id).await?, &base)))
 }
 
+/// Creates a target filter.
+#[utoipa::path(
+    post, path = "/rest/v1/targetfilters",
+    request_body = FilterBody, responses((status = 201, body = TargetFilter))
+)]
 async fn create(User(ctx): User, Accept(media): Accept, base: Base, Body(new): Body<FilterBody>) -> Result<Response> {
     let (name, query) = (required("name", new.name)?, required("query", new.query)?);
     Ok(media.created(&TargetFilter::changed(target_filters::create(&ctx, &name, &query).await?, &base)))
 }
 
+/// Changes name and query of a target filter, as far as the body names them.
+#[utoipa::path(
+    put, path = "/rest/v1/targetfilters/{filterId}",
+    request_body = FilterBody, responses((status = 200, body = TargetFilter))
+)]
 async fn update(
     User(ctx): User,
     Accept(media): Accept,
@@ -62,11 +89,18 @@ async fn update(
     Ok(media.ok(&TargetFilter::changed(updated, &base)))
 }
 
+/// Deletes a target filter; what it has assigned stays.
+#[utoipa::path(delete, path = "/rest/v1/targetfilters/{filterId}", responses((status = 204)))]
 async fn delete(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
     target_filters::delete(&ctx, id).await?;
     Ok(no_content())
 }
 
+/// The distribution set that a target filter assigns. Nothing if it assigns none.
+#[utoipa::path(
+    get, path = "/rest/v1/targetfilters/{filterId}/autoAssignDS",
+    responses((status = 200, body = DistributionSet), (status = 204))
+)]
 async fn auto_assigned_set(
     User(ctx): User,
     Accept(media): Accept,
@@ -77,6 +111,11 @@ async fn auto_assigned_set(
     Ok(set.map_or_else(no_content, |set| media.ok(&DistributionSet::full(set, &base))))
 }
 
+/// Makes a target filter assign a distribution set to all that it matches, now and later.
+#[utoipa::path(
+    post, path = "/rest/v1/targetfilters/{filterId}/autoAssignDS",
+    request_body = AutoAssignBody, responses((status = 200, body = TargetFilter))
+)]
 async fn auto_assign(
     User(ctx): User,
     Accept(media): Accept,
@@ -92,23 +131,29 @@ async fn auto_assign(
     Ok(media.ok(&TargetFilter::changed(changed, &base)))
 }
 
+/// Makes a target filter assign nothing; what it has assigned stays.
+#[utoipa::path(delete, path = "/rest/v1/targetfilters/{filterId}/autoAssignDS", responses((status = 204)))]
 async fn stop_auto_assign(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
     target_filters::stop_auto_assign(&ctx, id).await?;
     Ok(no_content())
 }
 
 /// A filter to create or to change. Unknown members are ignored.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct FilterBody {
+    #[schema(max_length = 128)]
     name: Option<String>,
+    #[schema(max_length = 1024)]
     query: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// The set to assign, and how.
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AutoAssignBody {
     id: Option<i64>,
     r#type: Option<Urgency>,
+    #[schema(minimum = 0, maximum = 1000)]
     weight: Option<i32>,
     confirmation_required: Option<bool>,
 }
@@ -125,7 +170,7 @@ impl AutoAssignBody {
 }
 
 /// A filter as clients see it: what it does not have is there as `null`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TargetFilter {
     #[serde(flatten)]
@@ -133,12 +178,21 @@ struct TargetFilter {
     id: i64,
     name: String,
     query: String,
+    #[schema(required)]
     auto_assign_distribution_set: Option<i64>,
+    #[schema(required, schema_with = action_types)]
     auto_assign_action_type: Option<&'static str>,
+    #[schema(required)]
     auto_assign_weight: Option<i32>,
+    #[schema(required)]
     confirmation_required: Option<bool>,
     #[serde(rename = "_links")]
     links: Links,
+}
+
+fn action_types() -> Schema {
+    let null = ObjectBuilder::new().schema_type(Type::Null);
+    OneOfBuilder::new().item(null).item(one_of(ActionType::NAMES)).into()
 }
 
 impl TargetFilter {

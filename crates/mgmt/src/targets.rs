@@ -1,6 +1,6 @@
 //! `/rest/v1/targets`: targets with their attributes and metadata. This file is the example for all others.
 
-use axum::{response::Response, routing::post};
+use axum::response::Response;
 use kettle_domain::{
     target_tags,
     targets::{self, Create, Shown, Update, UpdateStatus, entity::metadata},
@@ -28,7 +28,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list_metadata, create_metadata))
         .routes(routes!(one_metadata, put_metadata, delete_metadata))
         .routes(routes!(tags))
-        .route("/rest/v1/targets/{targetId}/targettype", post(assign_type).delete(unassign_type))
+        .routes(routes!(assign_type, unassign_type))
 }
 
 /// A page of the targets.
@@ -159,11 +159,18 @@ async fn tags(User(ctx): User, Accept(media): Accept, base: Base, Path(id): Path
     Ok(media.ok(&found.into_iter().map(|tag| crate::target_tags::compact(tag, &base)).collect::<Vec<_>>()))
 }
 
+/// Gives a target a type.
+#[utoipa::path(
+    post, path = "/rest/v1/targets/{targetId}/targettype",
+    request_body = IdBody, responses((status = 204))
+)]
 async fn assign_type(User(ctx): User, Path(id): Path<String>, Body(target_type): Body<IdBody>) -> Result<Response> {
     targets::target_type::assign(&ctx, &id, target_type.read()?).await?;
     Ok(no_content())
 }
 
+/// Takes the type from a target.
+#[utoipa::path(delete, path = "/rest/v1/targets/{targetId}/targettype", responses((status = 204)))]
 async fn unassign_type(User(ctx): User, Path(id): Path<String>) -> Result<Response> {
     targets::target_type::unassign(&ctx, &id).await?;
     Ok(no_content())

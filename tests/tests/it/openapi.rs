@@ -213,7 +213,7 @@ fn explore(schemathesis: &Path, server: &Server, group: &str, authorization: &st
     assert!(said.contains("No issues found"), "{said}");
 }
 
-/// What `known.py` leads to: a target with an action, a set of a module with a file.
+/// What `known.py` leads to: a target with an action, a set of a module with a file, types, tags and a filter.
 async fn with_content() -> Server {
     let server = Server::start(Engine::Sqlite).await;
     server.allow_devices().await;
@@ -221,6 +221,10 @@ async fn with_content() -> Server {
     for of in ["targets/d1", "distributionsets/1", "softwaremodules/1"] {
         server.post(&format!("/rest/v1/{of}/metadata"), json!([{"key": "k", "value": "v"}])).await.expect(201);
     }
+    for labels in ["targettypes", "targettags", "distributionsettags"] {
+        server.post(&format!("/rest/v1/{labels}"), json!([{"name": "n"}])).await.expect(201);
+    }
+    server.post("/rest/v1/targetfilters", json!({"name": "n", "query": "id==*"})).await.expect(201);
     server
 }
 
