@@ -180,7 +180,7 @@ async fn handshakes_that_stall_or_fail_hurt_nobody_else() {
     let (status, ..) =
         server.ask(&certificates.client("ca").build().unwrap(), Method::GET, "/health/ready", None).await;
     assert_eq!(status, 200);
-    let status = server.process.terminate(Duration::from_secs(10));
+    let status = server.process.terminate(PATIENCE);
     assert_eq!(status.code(), Some(0), "it does not wait for handshakes");
     drop(stalled);
 }

@@ -53,7 +53,11 @@ async fn an_operation_takes_exactly_its_permissions() {
 }
 
 /// What the walk's own state does not suit; the answer is any but a refusal.
-const UNSUITED: [&str; 8] = [
+const UNSUITED: [&str; 11] = [
+    // The action does not wait for a confirmation.
+    "GET /{tenant}/controller/v1/{controllerId}/confirmationBase/{actionId}",
+    "POST /{tenant}/controller/v1/{controllerId}/confirmationBase/{actionId}/feedback",
+    "PUT /rest/v1/targets/{targetId}/actions/{actionId}/confirmation",
     // The action is not under cancellation.
     "GET /{tenant}/controller/v1/{controllerId}/cancelAction/{actionId}",
     "POST /{tenant}/controller/v1/{controllerId}/cancelAction/{actionId}/feedback",

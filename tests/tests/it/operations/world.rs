@@ -39,6 +39,7 @@ impl World {
         world.software(server).await;
         world.targets(server).await;
         world.assignment(server).await;
+        world.links(server).await;
         world
     }
 
@@ -182,6 +183,19 @@ impl World {
         {
             let operation = OPERATIONS.iter().find(|o| o.name() == name).unwrap();
             self.ask(server, operation, Some(&self.device())).await.expect(200);
+        }
+    }
+
+    /// Tags and types that are in use, and a target that confirms by itself.
+    async fn links(&self, server: &Server) {
+        let set_type: i64 = self.values["distributionSetTypeId"].parse().unwrap();
+        for (path, body) in [
+            ("distributionsettags/{distributionsetTagId}/assigned/{distributionsetId}", Value::Null),
+            ("targettags/{targetTagId}/assigned/{targetId}", Value::Null),
+            ("targettypes/{targetTypeId}/compatibledistributionsettypes", json!([{"id": set_type}])),
+            ("targets/{targetId}/autoConfirm/activate", json!({})),
+        ] {
+            self.post(server, path, body).await.expect(204);
         }
     }
 
