@@ -288,11 +288,13 @@ struct Node {
 
 impl Node {
     async fn start(db: &Db) -> Node {
+        Node::start_with(db, settings()).await
+    }
+
+    async fn start_with(db: &Db, settings: Settings) -> Node {
         let folder = tempfile::Builder::new().prefix("kettle-domain-").tempdir().unwrap();
         let storage = artifacts::Storage::open(folder.path().to_owned()).unwrap();
         let clock = Clock::fixed(NOW);
-        // Nothing runs out while a test looks.
-        let settings = Settings { cache_ttl: Duration::from_secs(3600), ..Settings::default() };
         let events = Events::new(folder.path().file_name().unwrap().to_str().unwrap().to_owned());
         let services = Services::new(db.clone(), events, clock.clone(), settings, storage);
         let ctx = Ctx::system(&services, Tenant::new("DEFAULT"));
@@ -346,6 +348,11 @@ impl Node {
         let lease = Lease::acquire(&db, "totals-fold", events.node(), Duration::ZERO).await.unwrap().unwrap();
         totals::fold(&JobContext { db, events, clock: self.clock.clone() }, &lease).await.unwrap();
     }
+}
+
+fn settings() -> Settings {
+    // Nothing runs out while a test looks.
+    Settings { cache_ttl: Duration::from_secs(3600), ..Settings::default() }
 }
 
 fn named(controller_id: &str) -> Create {

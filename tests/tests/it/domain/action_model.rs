@@ -6,10 +6,14 @@ mod steps;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use kettle_db::sea_orm::QueryResult;
 use kettle_domain::{
     Kind,
-    actions::{self, ActionStatus, ActionType, Confirmation, Feedback, Request, WindowText},
-    distribution_sets, software_modules,
+    actions::{
+        self, ActionStatus, ActionType, Confirmation, Feedback, Request, Selected, SelectedOfTarget, WindowText,
+    },
+    distribution_sets::{self, Cancelation},
+    software_modules,
     targets::{UpdateStatus, auto_confirm},
 };
 use proptest::{
@@ -18,7 +22,7 @@ use proptest::{
 };
 
 use self::{
-    reference::{Action, Answer, Reference, Target},
+    reference::{Action, Answer, QUOTA, Reference, Target},
     steps::{By, SETS, Step, TARGETS, Urgency, Work, sequences},
 };
 use super::*;
@@ -97,9 +101,12 @@ struct World<'s> {
     node: Node,
     device: Ctx,
     sets: Vec<i64>,
+    /// The ids of the targets; 0 for one that is deleted.
     targets: Vec<i64>,
-    /// The ids of all actions, by number.
+    /// The ids of the actions that are there, oldest first.
     actions: Vec<i64>,
+    /// The ids of all actions there ever were, by number.
+    made: Vec<i64>,
     reference: Reference,
     seen: State,
 }
@@ -113,6 +120,7 @@ struct State {
 
 #[derive(Clone, Debug, PartialEq)]
 struct ActionState {
+    number: usize,
     target: usize,
     set: usize,
     action_type: ActionType,
@@ -126,6 +134,7 @@ struct ActionState {
 impl From<&Action> for ActionState {
     fn from(action: &Action) -> ActionState {
         ActionState {
+            number: action.number,
             target: action.target,
             set: action.set,
             action_type: action.action_type,
@@ -140,7 +149,9 @@ impl From<&Action> for ActionState {
 
 impl<'s> World<'s> {
     async fn start(store: &'s Store, tenant: &str) -> World<'s> {
-        let node = Node::start(&store.db).await;
+        let mut settings = settings();
+        settings.quotas.actions_per_target = QUOTA as i64;
+        let node = Node::start_with(&store.db, settings).await;
         let node = Node { ctx: Ctx::system(&node.services, Tenant::new(tenant)), ..node };
         tenants::ensure(&node.services, &node.ctx.tenant).await.unwrap();
         let created = (0..TARGETS).map(|n| named(&controller_id(n))).collect();
@@ -156,6 +167,7 @@ impl<'s> World<'s> {
             targets: created.iter().map(|shown| shown.target.id).collect(),
             seen: State { targets: reference.targets.clone(), actions: Vec::new() },
             actions: Vec::new(),
+            made: Vec::new(),
             sets,
             node,
             reference,
@@ -167,7 +179,12 @@ impl<'s> World<'s> {
         self.node.clock.advance(1000);
         let answer = self.run(step).await;
         let seen = self.state().await;
+        let valid: Vec<bool> = self.reference.sets.iter().map(|set| set.valid).collect();
         let expected = self.reference.run(step);
+        for number in self.sets.len()..self.reference.sets.len() {
+            let new = set(&self.node.ctx, number, self.reference.sets[number].migration_step).await;
+            self.sets.push(new);
+        }
         self.node.clock.advance(self.reference.now - self.node.ctx.now());
         let answer = answer.map(|answer| match answer {
             Answer::Offer { next, installed, request_attributes } => {
@@ -186,28 +203,30 @@ impl<'s> World<'s> {
         same(step, "the answer", &answer, &expected)?;
         same(step, "the targets", &self.seen.targets, &now.targets)?;
         same(step, "the actions", &self.seen.actions, &now.actions)?;
-        self.invariants(step, &before)
+        self.invariants(step, &before)?;
+        self.invariants_of_ends(step, &before, &valid)
     }
 
     /// What holds whatever the reference says.
     fn invariants(&self, step: &Step, before: &State) -> Result<(), TestCaseError> {
         use ActionStatus::*;
-        for (number, action) in self.seen.actions.iter().enumerate() {
+        for action in &self.seen.actions {
             let open = matches!(action.status, Running | Retrieved | Canceling | WaitForConfirmation);
             holds(step, !action.active || open, "an active action is in an open state", action)?;
-            let reopened = action.active && before.actions.get(number).is_some_and(|before| !before.active);
+            let reopened = action.active && before.actions.iter().any(|b| b.number == action.number && !b.active);
             holds(step, !reopened, "a closed action stays closed", action)?;
-            let failed = self.reference.actions.iter().any(|a| a.target == action.target && a.rows.contains(&Error));
+            let failed = self.reference.past[action.target].failed;
             let assigned = self.seen.targets[action.target].assigned.is_some();
             let excused = failed || assigned || !action.active;
             holds(step, excused, "without a failure, a target with an active action has an assignment", action)?;
         }
         let under_way = |state: &State, target: usize| {
-            let counts = |a: &&ActionState| a.target == target && a.active && a.status != Canceling && !SETS[a.set];
+            let counts =
+                |a: &&ActionState| a.target == target && a.active && a.status != Canceling && !self.is_step(a.set);
             state.actions.iter().filter(counts).count()
         };
         if let Step::Assign { targets, set, .. } = step {
-            let new = &self.seen.actions[before.actions.len()..];
+            let new = self.new_actions(before);
             for target in targets.iter().copied().filter(|target| new.iter().any(|a| a.target == *target)) {
                 let (count, expected) = (under_way(&self.seen, target), usize::from(!SETS[*set]));
                 holds(step, count == expected, "an assignment puts aside all but migration steps", &count)?;
@@ -216,14 +235,56 @@ impl<'s> World<'s> {
         Ok(())
     }
 
-    /// Every action that is still active can be closed: by the operator, or by the device alone.
+    /// What holds of deleted actions, invalid sets and targets that nothing is done with any more.
+    fn invariants_of_ends(&self, step: &Step, before: &State, valid: &[bool]) -> Result<(), TestCaseError> {
+        if step.forgets() {
+            holds(step, self.seen.targets == before.targets, "deleting actions changes no target", &self.seen)?;
+            let untouched = self.seen.actions.iter().all(|action| before.actions.contains(action));
+            holds(step, untouched, "deleting actions changes no other action", &self.seen)?;
+        }
+        for new in self.new_actions(before) {
+            holds(step, valid[new.set], "an invalid set is not assigned", new)?;
+        }
+        if let Step::Invalidate { set, cancelation } = step {
+            let set = self.reference.places[*set];
+            for action in self.seen.actions.iter().filter(|action| action.set == set && action.active) {
+                let canceling = *cancelation == Cancelation::Soft && action.status == ActionStatus::Canceling;
+                let goes_on = *cancelation == Cancelation::None;
+                holds(step, goes_on || canceling, "what is invalidated is cancelled, or closed by force", action)?;
+            }
+        }
+        for (number, target) in self.seen.targets.iter().enumerate() {
+            let of_target = || self.seen.actions.iter().filter(|action| action.target == number);
+            holds(step, of_target().count() <= QUOTA, "a target has no more actions than it may", &number)?;
+            let busy = of_target().any(|action| action.active);
+            let excused = busy || self.reference.past[number].left_pending;
+            let pending = target.status == UpdateStatus::Pending;
+            holds(step, !pending || excused, "a pending target has an active action, or it was deleted", target)?;
+        }
+        Ok(())
+    }
+
+    fn new_actions<'a>(&'a self, before: &'a State) -> Vec<&'a ActionState> {
+        let known = |action: &ActionState| before.actions.iter().any(|b| b.number == action.number);
+        self.seen.actions.iter().filter(|action| !known(action)).collect()
+    }
+
+    fn is_step(&self, set: usize) -> bool {
+        self.reference.sets[set].migration_step
+    }
+
+    /// From wherever the sequence ended, nothing is left to do once the device has done what it is offered, poll by poll,
+    /// or the operator has cancelled that. An action takes two polls at most: to be confirmed, and to be closed.
     async fn way_out(&mut self, by_operator: bool) -> Result<(), TestCaseError> {
         for target in 0..TARGETS {
-            while let Some(open) = self.reference.actions.iter().position(|a| a.target == target && a.active) {
-                let newer = self.reference.actions[open + 1..].iter().filter(|a| a.target == target).count();
-                let pick = steps::Pick { own: true, nth: newer };
+            let poll = Step::Poll { target };
+            for polls in 0.. {
+                self.step(&poll).await?;
+                let Some(next) = self.reference.next(target) else { break };
+                holds(&poll, polls < 2 * QUOTA, "there is an end to what is offered", &self.seen)?;
+                let nth = self.reference.actions[next + 1..].iter().filter(|a| a.target == target).count();
                 let closed = actions::Execution::Closed;
-                let work = match (by_operator, self.reference.actions[open].status) {
+                let work = match (by_operator, self.reference.actions[next].status) {
                     (true, ActionStatus::Canceling) => Work::ForceQuit,
                     (true, _) => Work::Cancel,
                     (false, ActionStatus::WaitForConfirmation) => {
@@ -234,10 +295,8 @@ impl<'s> World<'s> {
                         Work::Feedback { execution: closed, failed: false, code: None, when: steps::When::NotSaid }
                     }
                 };
-                let step = Step::Work { target, pick, work };
-                self.step(&step).await?;
+                self.step(&Step::Work { target, pick: steps::Pick { own: true, nth }, work }).await?;
             }
-            self.step(&Step::Poll { target }).await?;
         }
         holds(&Step::Lapse, !self.seen.actions.iter().any(|a| a.active), "all can be closed", &self.seen)
     }
@@ -288,10 +347,44 @@ impl<'s> World<'s> {
                 })
             }
             Step::Work { target, pick, work } => {
-                let id = self.reference.pick(*target, *pick).map_or(NOBODY, |number| self.actions[number]);
+                let id = self.picked(*target, *pick);
                 self.work(&controller_id(*target), id, work).await
             }
+            Step::Delete { target, pick } => done(actions::delete(ctx, self.picked(*target, *pick)).await),
+            Step::DeleteFound { active } => {
+                done(actions::delete_selected(ctx, Selected::Search(format!("active=={active}"))).await)
+            }
+            Step::DeleteOfTarget { target, pick } => {
+                let selected = SelectedOfTarget::Ids(vec![self.picked(*target, *pick)]);
+                done(actions::delete_of_target(ctx, &controller_id(*target), selected).await)
+            }
+            Step::KeepNewest { target, keep } => {
+                let selected = SelectedOfTarget::AllButNewest(*keep);
+                done(actions::delete_of_target(ctx, &controller_id(*target), selected).await)
+            }
+            Step::DeleteTarget { target } => done(targets::delete(ctx, &controller_id(*target)).await),
+            Step::Invalidate { set, cancelation } => {
+                let set = self.sets[self.reference.places[*set]];
+                done(distribution_sets::invalidate(ctx, set, *cancelation).await)
+            }
+            Step::Percent(percent) => {
+                self.node.configure("action.cleanup.onQuotaHit.percent", &percent.to_string()).await;
+                Ok(Answer::Done)
+            }
+            Step::CleanUp { expiry, statuses } => {
+                let names: Vec<String> = statuses.iter().map(|status| status.name().to_ascii_uppercase()).collect();
+                self.node.configure("action.cleanup.auto.status", &names.join(",")).await;
+                self.node.configure("action.cleanup.auto.expiry", &expiry.to_string()).await;
+                self.node.clean_up().await;
+                // Not again when the next sequence cleans up.
+                self.node.configure("action.cleanup.auto.expiry", "-1").await;
+                Ok(Answer::Done)
+            }
         }
+    }
+
+    fn picked(&self, target: usize, pick: steps::Pick) -> i64 {
+        self.reference.pick(target, pick).map_or(NOBODY, |index| self.actions[index])
     }
 
     async fn work(&self, target: &str, id: i64, work: &Work) -> Result<Answer, Kind> {
@@ -326,7 +419,7 @@ impl<'s> World<'s> {
     fn request(&self, target: usize, set: usize, urgency: Urgency) -> Request {
         Request {
             controller_id: controller_id(target),
-            set: self.sets[set],
+            set: self.sets[self.reference.places[set]],
             action_type: urgency.action_type(),
             forced_time: urgency.forced_time(),
             weight: None,
@@ -347,28 +440,43 @@ impl<'s> World<'s> {
     async fn state(&mut self) -> State {
         let number = |ids: &[i64], id: i64| ids.iter().position(|known| *known == id).unwrap();
         let tenant = self.node.ctx.tenant_id().to_owned();
-        let sql = "SELECT t.update_status, t.assigned_distribution_set, t.installed_distribution_set, t.install_date, \
+        let sql = "SELECT t.id, t.controller_id, t.update_status, t.assigned_distribution_set, t.installed_distribution_set, t.install_date, \
                    t.request_controller_attributes, \
                    (SELECT count(*) FROM sp_target_conf_status c WHERE c.target = t.id) AS auto_confirm \
                    FROM sp_target t WHERE t.tenant = $1 ORDER BY t.id";
         let rows = self.store.rows(sql, [tenant.as_str().into()]).await;
         let set = |id: Option<i64>| id.map(|id| number(&self.sets, id));
-        let targets = rows.iter().map(|row| Target {
+        let shown = |row: &QueryResult| Target {
+            exists: true,
             status: update_status(row.try_get("", "update_status").unwrap()),
             assigned: set(row.try_get("", "assigned_distribution_set").unwrap()),
             installed: set(row.try_get("", "installed_distribution_set").unwrap()),
             installed_at: row.try_get("", "install_date").unwrap(),
             request_attributes: row.try_get("", "request_controller_attributes").unwrap(),
             auto_confirm: row.try_get::<i64>("", "auto_confirm").unwrap() == 1,
-        });
-        let targets = targets.collect();
+        };
+        let mut targets = vec![Target::absent(); TARGETS];
+        self.targets = vec![0; TARGETS];
+        for row in &rows {
+            let controller: String = row.try_get("", "controller_id").unwrap();
+            let place = (0..TARGETS).find(|n| controller_id(*n) == controller).unwrap();
+            targets[place] = shown(row);
+            self.targets[place] = row.try_get("", "id").unwrap();
+        }
         let sql = "SELECT a.id, a.target, a.distribution_set, a.action_type, a.status, a.active, a.last_action_status_code, \
                    (SELECT count(*) FROM sp_action_status s WHERE s.action = a.id) AS n, \
                    (SELECT s.status FROM sp_action_status s WHERE s.action = a.id ORDER BY s.id DESC LIMIT 1) AS newest \
                    FROM sp_action a WHERE a.tenant = $1 ORDER BY a.id";
         let rows = self.store.rows(sql, [tenant.into()]).await;
         self.actions = rows.iter().map(|row| row.try_get("", "id").unwrap()).collect();
+        for id in &self.actions {
+            if !self.made.contains(id) {
+                assert!(self.made.iter().all(|made| made < id), "ids of actions grow, also after a deletion");
+                self.made.push(*id);
+            }
+        }
         let actions = rows.iter().map(|row| ActionState {
+            number: number(&self.made, row.try_get("", "id").unwrap()),
             target: number(&self.targets, row.try_get("", "target").unwrap()),
             set: number(&self.sets, row.try_get("", "distribution_set").unwrap()),
             action_type: ActionType::from_code(row.try_get("", "action_type").unwrap()),

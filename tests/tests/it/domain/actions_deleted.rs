@@ -229,7 +229,7 @@ impl Node {
         Lease::acquire(db, "action-cleanup", events.node(), Duration::ZERO).await.unwrap().unwrap()
     }
 
-    async fn clean_up(&self) {
+    pub(super) async fn clean_up(&self) {
         let lease = self.lease().await;
         actions::clean_up(&self.services, &lease).await.unwrap();
         lease.release(&self.services.db).await.unwrap();

@@ -1,8 +1,9 @@
-//! What actions and targets do, written from semantics.md A1, A3, A4 and A5 alone. Plain and slow: it is there to be read.
+//! What actions and targets do, written from semantics.md A1 to A6 alone. Plain and slow: it is there to be read.
 
 use kettle_domain::{
     Kind,
     actions::{ActionStatus, ActionType, Execution},
+    distribution_sets::Cancelation,
     targets::{NextKind, UpdateStatus},
 };
 
@@ -11,10 +12,14 @@ use crate::domain::NOW;
 
 /// How long after the start the maintenance windows of all actions lapse.
 pub const LAPSE: i64 = 8_200_000;
+/// How many actions a target may have.
+pub const QUOTA: usize = 6;
 const DEFAULT_WEIGHT: i32 = 1000;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
+    /// A target that is deleted comes back with its device's next poll.
+    pub exists: bool,
     pub status: UpdateStatus,
     pub assigned: Option<usize>,
     pub installed: Option<usize>,
@@ -25,6 +30,8 @@ pub struct Target {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Action {
+    /// It is the nth that was ever made.
+    pub number: usize,
     pub target: usize,
     pub set: usize,
     pub action_type: ActionType,
@@ -36,6 +43,24 @@ pub struct Action {
     weight: i32,
     forced_time: i64,
     windowed: bool,
+    /// By an operator or the server; what devices report is no such change.
+    changed_at: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Set {
+    pub migration_step: bool,
+    pub valid: bool,
+}
+
+/// What happened to a target that its state doesn't tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past {
+    /// An action ended in an error, which takes the assignment away.
+    pub failed: bool,
+    /// Since it was last assigned a set, an active action was deleted, or its device reported an end that is older than
+    /// what is installed: both leave a target pending.
+    pub left_pending: bool,
 }
 
 /// What a step answers when it is not refused.
@@ -51,28 +76,32 @@ pub struct Reference {
     pub flow: bool,
     pub autoclose: bool,
     pub targets: Vec<Target>,
+    pub past: Vec<Past>,
+    /// The targets, the oldest first: the order in which an assignment makes their actions.
+    by_age: Vec<usize>,
+    /// Those that are not deleted.
     pub actions: Vec<Action>,
-    /// Whether each set is a required migration step.
-    pub sets: Vec<bool>,
+    made: usize,
+    pub sets: Vec<Set>,
+    /// The set that steps mean by a number.
+    pub places: Vec<usize>,
+    percent: i64,
 }
 
 impl Reference {
     pub fn new(targets: usize, sets: &[bool]) -> Reference {
-        let target = Target {
-            status: UpdateStatus::Unknown,
-            assigned: None,
-            installed: None,
-            installed_at: None,
-            request_attributes: true,
-            auto_confirm: false,
-        };
         Reference {
             now: NOW,
             flow: false,
             autoclose: false,
-            targets: vec![target; targets],
+            targets: vec![Target { exists: true, ..Target::absent() }; targets],
+            past: vec![Past::default(); targets],
+            by_age: (0..targets).collect(),
             actions: Vec::new(),
-            sets: sets.to_vec(),
+            made: 0,
+            sets: sets.iter().map(|step| Set { migration_step: *step, valid: true }).collect(),
+            places: (0..sets.len()).collect(),
+            percent: 0,
         }
     }
 
@@ -92,15 +121,21 @@ impl Reference {
                 if windowed && self.lapsed() {
                     return Err(Kind::MaintenanceScheduleInvalid);
                 }
+                let set = self.places[set];
+                let chosen = |target: &usize| targets.contains(target) && self.targets[*target].exists;
+                let targets: Vec<usize> = self.by_age.iter().copied().filter(chosen).collect();
+                self.make_room(&targets, set)?;
                 let (done, selected): (Vec<usize>, Vec<usize>) =
                     targets.iter().partition(|target| self.targets[**target].assigned == Some(set));
                 for target in &selected {
+                    self.past[*target].left_pending = false;
                     self.supersede(*target);
                     self.targets[*target].assigned = Some(set);
                     self.targets[*target].status = UpdateStatus::Pending;
                     let auto = self.targets[*target].auto_confirm;
                     let waits = self.flow && confirmation.unwrap_or(true) && !auto;
                     self.actions.push(Action {
+                        number: self.made,
                         target: *target,
                         set,
                         action_type: urgency.action_type(),
@@ -111,11 +146,19 @@ impl Reference {
                         weight: weight.unwrap_or(DEFAULT_WEIGHT),
                         forced_time: urgency.forced_time(),
                         windowed,
+                        changed_at: self.now,
                     });
+                    self.made += 1;
                 }
                 Ok(Answer::Assigned { assigned: selected.len() as u64, already: done.len() as u64 })
             }
             Step::AssignOffline { target: index, set } => {
+                let set = self.places[set];
+                if !self.targets[index].exists {
+                    self.make_room(&[], set)?;
+                    return Ok(Answer::Assigned { assigned: 0, already: 0 });
+                }
+                self.make_room(&[index], set)?;
                 let target = &mut self.targets[index];
                 if target.assigned == Some(set) || target.status == UpdateStatus::Pending {
                     return Ok(Answer::Assigned { assigned: 0, already: 1 });
@@ -125,6 +168,7 @@ impl Reference {
                 target.installed_at = Some(self.now);
                 target.status = UpdateStatus::InSync;
                 self.actions.push(Action {
+                    number: self.made,
                     target: index,
                     set,
                     action_type: ActionType::Forced,
@@ -135,13 +179,16 @@ impl Reference {
                     weight: DEFAULT_WEIGHT,
                     forced_time: 0,
                     windowed: false,
+                    changed_at: self.now,
                 });
+                self.made += 1;
                 Ok(Answer::Assigned { assigned: 1, already: 0 })
             }
             Step::Flow(on) => Ok(self.set(|reference| reference.flow = on)),
             Step::Autoclose(on) => Ok(self.set(|reference| reference.autoclose = on)),
             Step::Lapse => Ok(self.set(|reference| reference.now = reference.now.max(NOW + LAPSE))),
-            Step::AutoConfirm { target, on, .. } => self.auto_confirm(target, on),
+            Step::AutoConfirm { target, .. } if !self.targets[target].exists => Err(Kind::EntityNotFound),
+            Step::AutoConfirm { target, on, by } => self.auto_confirm(target, on, by),
             Step::Poll { target } => Ok(self.poll(target)),
             Step::Work { target, pick, ref work } => {
                 let found = self.pick(target, pick).ok_or(Kind::EntityNotFound)?;
@@ -150,11 +197,102 @@ impl Reference {
                 }
                 self.work(found, work).map(|()| Answer::Done)
             }
+            Step::Delete { target, pick } => {
+                let found = self.pick(target, pick).map(|index| self.actions[index].number);
+                Ok(self.forget(|action| Some(action.number) == found))
+            }
+            Step::DeleteFound { active } => Ok(self.forget(|action| action.active == active)),
+            Step::DeleteOfTarget { target, pick } => {
+                let found = self.pick(target, pick).map(|index| self.actions[index].number);
+                Ok(self.forget(|action| action.target == target && Some(action.number) == found))
+            }
+            Step::KeepNewest { target, .. } if !self.targets[target].exists => Err(Kind::EntityNotFound),
+            Step::KeepNewest { target, keep } => {
+                let old = self.of_target(target).len().saturating_sub(keep as usize);
+                Ok(self.forget_oldest(target, old))
+            }
+            Step::DeleteTarget { target } if !self.targets[target].exists => Err(Kind::EntityNotFound),
+            Step::DeleteTarget { target } => {
+                self.actions.retain(|action| action.target != target);
+                self.targets[target] = Target::absent();
+                self.past[target] = Past::default();
+                Ok(Answer::Done)
+            }
+            Step::Invalidate { set, cancelation } => Ok(self.invalidate(self.places[set], cancelation)),
+            Step::Percent(percent) => Ok(self.set(|reference| reference.percent = percent)),
+            Step::CleanUp { expiry, .. } if expiry < 0 => Ok(Answer::Done),
+            Step::CleanUp { expiry, statuses } => {
+                let before = self.now - expiry;
+                Ok(self.forget(|action| statuses.contains(&action.status) && action.changed_at < before))
+            }
         }
     }
 
     fn set(&mut self, set: impl FnOnce(&mut Reference)) -> Answer {
         set(self);
+        Answer::Done
+    }
+
+    fn of_target(&self, target: usize) -> Vec<&Action> {
+        self.actions.iter().filter(|action| action.target == target).collect()
+    }
+
+    /// A6, COMPAT.md: deleting actions leaves their targets as they are.
+    fn forget(&mut self, which: impl Fn(&Action) -> bool) -> Answer {
+        for action in self.actions.iter().filter(|action| action.active && which(action)) {
+            self.past[action.target].left_pending = true;
+        }
+        self.actions.retain(|action| !which(action));
+        Answer::Done
+    }
+
+    fn forget_oldest(&mut self, target: usize, count: usize) -> Answer {
+        let oldest: Vec<usize> = self.of_target(target).iter().take(count).map(|action| action.number).collect();
+        self.forget(|action| oldest.contains(&action.number))
+    }
+
+    /// A6: a full target takes no more actions, or loses its oldest. COMPAT.md: that comes before what is wrong with the
+    /// set, and also where the target has the set.
+    fn make_room(&mut self, targets: &[usize], set: usize) -> Result<(), Kind> {
+        let full = |target: &usize| self.of_target(*target).len() >= QUOTA;
+        let full: Vec<usize> = targets.iter().copied().filter(full).collect();
+        let effective = if (1..100).contains(&self.percent) { self.percent as usize } else { 0 };
+        let room = effective * QUOTA / 100;
+        if !full.is_empty() && room == 0 {
+            return Err(Kind::TooManyEntries);
+        }
+        if !self.sets[set].valid {
+            let place = self.places.iter().position(|known| *known == set);
+            self.places[place.unwrap_or_default()] = self.sets.len();
+            self.sets.push(Set { valid: true, ..self.sets[set] });
+            return Err(Kind::DistributionSetInvalid);
+        }
+        for target in full {
+            self.forget_oldest(target, room);
+        }
+        Ok(())
+    }
+
+    /// A2.
+    fn invalidate(&mut self, set: usize, cancelation: Cancelation) -> Answer {
+        self.sets[set].valid = false;
+        if cancelation == Cancelation::None {
+            return Answer::Done;
+        }
+        for index in 0..self.actions.len() {
+            let action = &mut self.actions[index];
+            if action.set != set || !action.active {
+                continue;
+            }
+            if !action.is_canceled() {
+                action.note(ActionStatus::Canceling);
+                action.changed_at = self.now;
+            }
+            if cancelation == Cancelation::Force {
+                action.changed_at = self.now;
+                self.close_canceled(index);
+            }
+        }
         Answer::Done
     }
 
@@ -165,8 +303,11 @@ impl Reference {
     /// A3: a new assignment puts aside what is under way, but for required migration steps.
     fn supersede(&mut self, target: usize) {
         for action in self.actions.iter_mut().filter(|action| action.target == target && action.active) {
-            if self.sets[action.set] {
+            if self.sets[action.set].migration_step {
                 continue;
+            }
+            if self.autoclose || action.status != ActionStatus::Canceling {
+                action.changed_at = self.now;
             }
             if self.autoclose {
                 action.active = false;
@@ -177,7 +318,7 @@ impl Reference {
         }
     }
 
-    fn auto_confirm(&mut self, target: usize, on: bool) -> Result<Answer, Kind> {
+    fn auto_confirm(&mut self, target: usize, on: bool, by: By) -> Result<Answer, Kind> {
         if on && self.targets[target].auto_confirm {
             return Err(Kind::AutoConfirmationAlreadyActive);
         }
@@ -185,19 +326,31 @@ impl Reference {
         for action in self.actions.iter_mut().filter(|action| on && action.target == target && action.active) {
             if action.status == ActionStatus::WaitForConfirmation {
                 action.note(ActionStatus::Running);
+                if by == By::Operator {
+                    action.changed_at = self.now;
+                }
             }
         }
         Ok(Answer::Done)
     }
 
+    /// What a device is offered: of the active actions the one of the highest weight, of these the oldest.
+    pub fn next(&self, target: usize) -> Option<usize> {
+        let active = |index: &usize| self.actions[*index].target == target && self.actions[*index].active;
+        (0..self.actions.len()).filter(active).min_by_key(|index| (-self.actions[*index].weight, *index))
+    }
+
     fn poll(&mut self, target: usize) -> Answer {
+        if !self.targets[target].exists {
+            self.targets[target].exists = true;
+            self.by_age.retain(|older| *older != target);
+            self.by_age.push(target);
+        }
         if self.targets[target].status == UpdateStatus::Unknown {
             self.targets[target].status = UpdateStatus::Registered;
         }
         let of_target = |action: &Action| action.target == target;
-        let active = |index: &usize| of_target(&self.actions[*index]) && self.actions[*index].active;
-        let first = |index: &usize| (-self.actions[*index].weight, *index);
-        let next = (0..self.actions.len()).filter(active).min_by_key(first);
+        let next = self.next(target);
         if let Some(next) = next {
             self.cancel_lapsed(next);
         }
@@ -230,18 +383,29 @@ impl Reference {
         let waits = action.status == ActionStatus::WaitForConfirmation;
         match *work {
             Work::Cancel if !action.active || action.is_canceled() => return Err(Kind::ActionNotCancelable),
-            Work::Cancel => action.note(ActionStatus::Canceling),
+            Work::Cancel => {
+                action.note(ActionStatus::Canceling);
+                action.changed_at = now;
+            }
             Work::ForceQuit if !action.active || !action.is_canceled() => return Err(Kind::ActionNotForceQuitable),
-            Work::ForceQuit => self.close_canceled(index),
+            Work::ForceQuit => {
+                action.changed_at = now;
+                self.close_canceled(index);
+            }
             Work::Force => {
                 let reached = action.action_type == ActionType::TimeForced && now >= action.forced_time;
-                if !reached {
+                if !reached && action.action_type != ActionType::Forced {
                     action.action_type = ActionType::Forced;
+                    action.changed_at = now;
                 }
             }
             Work::Confirm { .. } if !action.active => return Err(Kind::Gone),
             Work::Confirm { .. } if !waits => return Err(Kind::Absent),
-            Work::Confirm { confirmed, code, .. } => {
+            Work::Confirm { confirmed, code, by } => {
+                // A denial that changes nothing is no change.
+                if by == By::Operator && (confirmed || code != action.last_code) {
+                    action.changed_at = now;
+                }
                 action.note(if confirmed { ActionStatus::Running } else { ActionStatus::WaitForConfirmation });
                 action.last_code = code;
             }
@@ -301,9 +465,11 @@ impl Reference {
         action.status = status;
         action.active = false;
         let set = action.set;
+        let past = &mut self.past[action.target];
         let target = &mut self.targets[action.target];
         match status {
             ActionStatus::Error => {
+                past.failed = true;
                 target.status = UpdateStatus::Error;
                 target.assigned = None;
             }
@@ -314,6 +480,7 @@ impl Reference {
             _ => {
                 target.request_attributes = true;
                 if target.installed_at.is_some_and(|installed| installed >= at) {
+                    past.left_pending = true;
                     return;
                 }
                 target.installed = Some(set);
@@ -340,6 +507,21 @@ impl Reference {
                 target.assigned = target.installed;
                 target.status = UpdateStatus::InSync;
             }
+        }
+    }
+}
+
+impl Target {
+    /// No target, and what a new one starts with.
+    pub fn absent() -> Target {
+        Target {
+            exists: false,
+            status: UpdateStatus::Unknown,
+            assigned: None,
+            installed: None,
+            installed_at: None,
+            request_attributes: true,
+            auto_confirm: false,
         }
     }
 }

@@ -1,13 +1,22 @@
 //! The calls that a sequence is made of, and how they are drawn. Small numbers and few sets, so that calls meet.
 
-use kettle_domain::actions::{ActionType, Execution};
+use kettle_domain::{
+    actions::{ActionStatus, ActionType, Execution},
+    distribution_sets::Cancelation,
+};
 use proptest::{collection, option, prelude::*, sample::select};
 
 use crate::domain::NOW;
 
 pub const TARGETS: usize = 2;
-/// Whether each set is a required migration step.
+/// Whether each set is a required migration step. Steps name sets by their place here; one that is found invalid by an
+/// assignment gives its place to a new set.
 pub const SETS: [bool; 4] = [false, false, false, true];
+const CLEANED: [&[ActionStatus]; 3] = [
+    &[ActionStatus::Canceled, ActionStatus::Error],
+    &[ActionStatus::Finished],
+    &[ActionStatus::Running, ActionStatus::Canceling],
+];
 const HOUR: i64 = 3_600_000;
 
 #[derive(Clone, Debug)]
@@ -42,6 +51,45 @@ pub enum Step {
         pick: Pick,
         work: Work,
     },
+    Delete {
+        target: usize,
+        pick: Pick,
+    },
+    /// All that are active, or all that are closed.
+    DeleteFound {
+        active: bool,
+    },
+    /// By its id, if it is the target's.
+    DeleteOfTarget {
+        target: usize,
+        pick: Pick,
+    },
+    KeepNewest {
+        target: usize,
+        keep: u64,
+    },
+    DeleteTarget {
+        target: usize,
+    },
+    Invalidate {
+        set: usize,
+        cancelation: Cancelation,
+    },
+    /// How much of the quota goes when it is hit.
+    Percent(i64),
+    /// The tenant's clean-up, with these settings.
+    CleanUp {
+        expiry: i64,
+        statuses: &'static [ActionStatus],
+    },
+}
+
+impl Step {
+    /// Whether this does nothing but to delete actions.
+    pub fn forgets(&self) -> bool {
+        use Step::*;
+        matches!(self, Delete { .. } | DeleteFound { .. } | DeleteOfTarget { .. } | KeepNewest { .. } | CleanUp { .. })
+    }
 }
 
 /// A call about one action.
@@ -159,6 +207,16 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Lapse),
         4 => (by(), target(), any::<bool>()).prop_map(|(by, target, on)| Step::AutoConfirm { by, target, on }),
         12 => target().prop_map(|target| Step::Poll { target }),
+        2 => (target(), pick()).prop_map(|(target, pick)| Step::Delete { target, pick }),
+        1 => prop::bool::weighted(0.3).prop_map(|active| Step::DeleteFound { active }),
+        1 => (target(), pick()).prop_map(|(target, pick)| Step::DeleteOfTarget { target, pick }),
+        1 => (target(), 0..4_u64).prop_map(|(target, keep)| Step::KeepNewest { target, keep }),
+        1 => target().prop_map(|target| Step::DeleteTarget { target }),
+        4 => (set(), select(vec![Cancelation::None, Cancelation::Soft, Cancelation::Force]))
+            .prop_map(|(set, cancelation)| Step::Invalidate { set, cancelation }),
+        3 => select(vec![0, 10, 20, 50, 100]).prop_map(Step::Percent),
+        3 => (select(vec![-1, 0, 5000, 20_000]), select(CLEANED.to_vec()))
+            .prop_map(|(expiry, statuses)| Step::CleanUp { expiry, statuses }),
         70 => (target(), pick(), work()).prop_map(|(target, pick, work)| Step::Work { target, pick, work }),
     ]
 }
