@@ -65,10 +65,11 @@ pub enum Kind {
 pub enum EntityId {
     Text(String),
     Number(i64),
-    Texts(Vec<String>),
+    /// `None` is one that was sent as `null`; so below.
+    Texts(Vec<Option<String>>),
     /// A name and a version, as a member and its value.
     Versioned(String, String),
-    Numbers(Vec<i64>),
+    Numbers(Vec<Option<i64>>),
 }
 
 /// An error of the domain. `message` is for the client; `cause` is for the log alone.
@@ -96,14 +97,11 @@ impl Error {
         let message = match &id {
             EntityId::Text(id) => format!("{entity} with given identifier {{{id}}} does not exist."),
             EntityId::Number(id) => format!("{entity} with given identifier {{{id}}} does not exist."),
-            EntityId::Texts(ids) => format!("{entity}s with given identifiers {{{}}} do not exist.", ids.join(",")),
+            EntityId::Texts(ids) => several(entity, ids),
             EntityId::Versioned(name, version) => {
                 format!("{entity} with given identifier {{{name}={version}}} does not exist.")
             }
-            EntityId::Numbers(ids) => {
-                let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
-                format!("{entity}s with given identifiers {{{}}} do not exist.", ids.join(","))
-            }
+            EntityId::Numbers(ids) => several(entity, ids),
         };
         Error { kind: Kind::EntityNotFound, message, entity: Some((entity, id)), cause: None }
     }
@@ -178,14 +176,31 @@ impl From<String> for EntityId {
 
 impl From<Vec<i64>> for EntityId {
     fn from(ids: Vec<i64>) -> EntityId {
-        EntityId::Numbers(ids)
+        EntityId::Numbers(ids.into_iter().map(Some).collect())
     }
 }
 
 impl From<Vec<String>> for EntityId {
     fn from(ids: Vec<String>) -> EntityId {
+        EntityId::Texts(ids.into_iter().map(Some).collect())
+    }
+}
+
+impl From<Vec<Option<i64>>> for EntityId {
+    fn from(ids: Vec<Option<i64>>) -> EntityId {
+        EntityId::Numbers(ids)
+    }
+}
+
+impl From<Vec<Option<String>>> for EntityId {
+    fn from(ids: Vec<Option<String>>) -> EntityId {
         EntityId::Texts(ids)
     }
+}
+
+fn several<T: Display>(entity: &str, ids: &[Option<T>]) -> String {
+    let ids: Vec<_> = ids.iter().map(|id| id.as_ref().map_or_else(|| "null".into(), T::to_string)).collect();
+    format!("{entity}s with given identifiers {{{}}} do not exist.", ids.join(","))
 }
 
 /// Fails with 429 when `wanted` more on top of `current` pass `limit`; a limit of 0 or less is none (semantics.md E8).

@@ -31,8 +31,9 @@ pub fn trim(value: String) -> String {
     if trimmed.len() == value.len() { value } else { trimmed.to_owned() }
 }
 
-/// A value of which [`trim`] leaves something.
-pub fn not_blank(field: &str, value: &str) -> Result<()> {
+/// A value of which [`trim`] leaves something, with at most `max` characters as it was sent, and no markup.
+pub fn filled(field: &str, value: &str, max: usize) -> Result<()> {
+    required(field, value, max)?;
     if value.chars().all(|c| c <= ' ') {
         return Err(Error::constraint(format!("{field} must not be blank.")));
     }

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use kettle_domain::actions::{self, ActionStatus, ActionType, Selected, SelectedOfTarget, Shown, StatusShown};
 use kettle_rest::{
-    Accept, ApiError, AppState, Base, Body, BodyOptional, Links, ListQuery, Paged, Paging, Params, Path,
+    Accept, ApiError, AppState, Base, Body, BodyOfDelete, Links, ListQuery, Paged, Paging, Params, Path,
     Representation, Result, User, no_content, one_of,
 };
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ async fn delete(User(ctx): User, Path(id): Path<i64>) -> Result<Response> {
 async fn delete_selected(
     User(ctx): User,
     params: Params,
-    BodyOptional(ids): BodyOptional<Option<Vec<i64>>>,
+    BodyOfDelete(ids): BodyOfDelete<Option<Vec<i64>>>,
 ) -> Result<Response> {
     let search = params.text("q").filter(|q| !q.is_empty());
     let selected = match (search, ids.flatten().filter(|ids| !ids.is_empty())) {
@@ -77,13 +77,13 @@ async fn delete_of_target(
     User(ctx): User,
     Path(target): Path<String>,
     params: Params,
-    BodyOptional(ids): BodyOptional<Option<Vec<i64>>>,
+    BodyOfDelete(ids): BodyOfDelete<Option<Vec<Option<i64>>>>,
 ) -> Result<Response> {
     // hawkBit: a negative number is none.
     let keep_last = params.int("keepLast")?.and_then(|n| u64::try_from(n).ok());
     let selected = match (keep_last, ids.flatten().filter(|ids| !ids.is_empty())) {
         (Some(keep), None) => SelectedOfTarget::AllButNewest(keep),
-        (None, Some(ids)) => SelectedOfTarget::Ids(ids),
+        (None, Some(ids)) => SelectedOfTarget::Ids(ids.into_iter().flatten().collect()),
         _ => return Err(ApiError::not_readable("Give either keepLast or a list of ids in the body.")),
     };
     actions::delete_of_target(&ctx, &target, selected).await?;

@@ -5,7 +5,9 @@ use kettle_domain::{
     distribution_set_tags::{self, KIND},
     tags,
 };
-use kettle_rest::{Accept, AppState, Base, Body, ListQuery, Paged, Path, Result, User, no_content};
+use kettle_rest::{
+    Accept, ApiError, AppState, Base, Body, BodyOfDelete, ListQuery, Paged, Path, Result, User, no_content,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -93,7 +95,12 @@ async fn sets(
     post, path = "/rest/v1/distributionsettags/{distributionsetTagId}/assigned",
     request_body = Vec<i64>, responses((status = 204), (status = 406))
 )]
-async fn assign(User(ctx): User, _: Accept, Path(id): Path<i64>, Body(sets): Body<Vec<i64>>) -> Result<Response> {
+async fn assign(
+    User(ctx): User,
+    _: Accept,
+    Path(id): Path<i64>,
+    Body(sets): Body<Vec<Option<i64>>>,
+) -> Result<Response> {
     distribution_set_tags::assign(&ctx, id, &sets).await?;
     Ok(no_content())
 }
@@ -103,7 +110,12 @@ async fn assign(User(ctx): User, _: Accept, Path(id): Path<i64>, Body(sets): Bod
     delete, path = "/rest/v1/distributionsettags/{distributionsetTagId}/assigned",
     request_body = Vec<i64>, responses((status = 204))
 )]
-async fn unassign(User(ctx): User, Path(id): Path<i64>, Body(sets): Body<Vec<i64>>) -> Result<Response> {
+async fn unassign(
+    User(ctx): User,
+    Path(id): Path<i64>,
+    BodyOfDelete(sets): BodyOfDelete<Vec<Option<i64>>>,
+) -> Result<Response> {
+    let sets = sets.ok_or_else(|| ApiError::not_readable("Give a list of ids in the body, as application/json."))?;
     distribution_set_tags::unassign(&ctx, id, &sets).await?;
     Ok(no_content())
 }
@@ -114,7 +126,7 @@ async fn unassign(User(ctx): User, Path(id): Path<i64>, Body(sets): Body<Vec<i64
     responses((status = 204))
 )]
 async fn assign_one(User(ctx): User, Path((id, set)): Path<(i64, i64)>) -> Result<Response> {
-    distribution_set_tags::assign(&ctx, id, &[set]).await?;
+    distribution_set_tags::assign(&ctx, id, &[Some(set)]).await?;
     Ok(no_content())
 }
 
@@ -124,7 +136,7 @@ async fn assign_one(User(ctx): User, Path((id, set)): Path<(i64, i64)>) -> Resul
     responses((status = 204))
 )]
 async fn unassign_one(User(ctx): User, Path((id, set)): Path<(i64, i64)>) -> Result<Response> {
-    distribution_set_tags::unassign(&ctx, id, &[set]).await?;
+    distribution_set_tags::unassign(&ctx, id, &[Some(set)]).await?;
     Ok(no_content())
 }
 

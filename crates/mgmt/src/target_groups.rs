@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::{http::StatusCode, response::Response};
 use kettle_domain::targets::groups;
 use kettle_rest::{
-    Accept, ApiError, AppState, Base, Body, BodyOptional, ListQuery, Paged, Paging, Params, Path, Result, User,
+    Accept, ApiError, AppState, Base, Body, BodyOfDelete, ListQuery, Paged, Paging, Params, Path, Result, User,
     no_content,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -65,7 +65,7 @@ async fn assigned_to(
     put, path = "/rest/v1/targetgroups/assigned",
     params(("group" = String, Query)), request_body = Vec<String>, responses((status = 204))
 )]
-async fn assign(User(ctx): User, params: Params, Body(ids): Body<Vec<String>>) -> Result<Response> {
+async fn assign(User(ctx): User, params: Params, Body(ids): Body<Vec<Option<String>>>) -> Result<Response> {
     groups::assign(&ctx, Some(&required(&params, "group")?), ids).await?;
     Ok(no_content())
 }
@@ -75,15 +75,19 @@ async fn assign(User(ctx): User, params: Params, Body(ids): Body<Vec<String>>) -
     put, path = "/rest/v1/targetgroups/{group}/assigned",
     request_body = Vec<String>, responses((status = 204))
 )]
-async fn assign_to(User(ctx): User, Path(group): Path<String>, Body(ids): Body<Vec<String>>) -> Result<Response> {
+async fn assign_to(
+    User(ctx): User,
+    Path(group): Path<String>,
+    Body(ids): Body<Vec<Option<String>>>,
+) -> Result<Response> {
     groups::assign(&ctx, Some(&group), ids).await?;
     Ok(no_content())
 }
 
 /// Takes targets out of their groups.
 #[utoipa::path(delete, path = "/rest/v1/targetgroups/assigned", request_body = Vec<String>, responses((status = 204)))]
-async fn unassign(User(ctx): User, BodyOptional(ids): BodyOptional<Vec<String>>) -> Result<Response> {
-    groups::assign(&ctx, None, ids.unwrap_or_default()).await?;
+async fn unassign(User(ctx): User, BodyOfDelete(ids): BodyOfDelete<Option<Vec<Option<String>>>>) -> Result<Response> {
+    groups::assign(&ctx, None, ids.flatten().unwrap_or_default()).await?;
     Ok(no_content())
 }
 

@@ -98,7 +98,7 @@ async fn assign(
     User(ctx): User,
     Path(id): Path<i64>,
     params: Params,
-    Body(controller_ids): Body<Vec<String>>,
+    Body(controller_ids): Body<Vec<Option<String>>>,
 ) -> Result<Response> {
     target_tags::assign(&ctx, id, &controller_ids, policy(&params)?).await?;
     Ok(no_content())
@@ -113,7 +113,7 @@ async fn unassign(
     User(ctx): User,
     Path(id): Path<i64>,
     params: Params,
-    Body(controller_ids): Body<Vec<String>>,
+    Body(controller_ids): Body<Vec<Option<String>>>,
 ) -> Result<Response> {
     target_tags::unassign(&ctx, id, &controller_ids, policy(&params)?).await?;
     Ok(no_content())
@@ -122,14 +122,14 @@ async fn unassign(
 /// Puts a tag on a target.
 #[utoipa::path(post, path = "/rest/v1/targettags/{targetTagId}/assigned/{controllerId}", responses((status = 204)))]
 async fn assign_one(User(ctx): User, Path((id, controller_id)): Path<(i64, String)>) -> Result<Response> {
-    target_tags::assign(&ctx, id, &[controller_id], NotFoundPolicy::Fail).await?;
+    target_tags::assign(&ctx, id, &[Some(controller_id)], NotFoundPolicy::Fail).await?;
     Ok(no_content())
 }
 
 /// Takes a tag off a target.
 #[utoipa::path(delete, path = "/rest/v1/targettags/{targetTagId}/assigned/{controllerId}", responses((status = 204)))]
 async fn unassign_one(User(ctx): User, Path((id, controller_id)): Path<(i64, String)>) -> Result<Response> {
-    target_tags::unassign(&ctx, id, &[controller_id], NotFoundPolicy::Fail).await?;
+    target_tags::unassign(&ctx, id, &[Some(controller_id)], NotFoundPolicy::Fail).await?;
     Ok(no_content())
 }
 

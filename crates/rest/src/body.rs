@@ -12,13 +12,16 @@ use http::{
 use kettle_domain::{Error, Kind};
 use serde::de::DeserializeOwned;
 
-use crate::{ApiError, AppState, lenient};
+use crate::{ApiError, AppState, lenient, strict};
 
 /// A JSON body of the Management API.
 pub struct Body<T>(pub T);
 
 /// A JSON body that may be left out.
 pub struct BodyOptional<T>(pub Option<T>);
+
+/// A JSON body of a DELETE that asks for no media type: of another one, and without any, it counts as left out.
+pub struct BodyOfDelete<T>(pub Option<T>);
 
 /// A JSON or CBOR body of the device API.
 pub struct DeviceBody<T>(pub T);
@@ -67,6 +70,19 @@ impl<T: DeserializeOwned> FromRequest<AppState> for BodyOptional<T> {
     }
 }
 
+impl<T: DeserializeOwned> FromRequest<AppState> for BodyOfDelete<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<BodyOfDelete<T>, ApiError> {
+        // hawkBit: such a body is not refused with 415, as it is under other methods.
+        if is_cbor(request.headers(), MANAGEMENT).is_none() {
+            discard(request.into_body());
+            return Ok(BodyOfDelete(None));
+        }
+        BodyOptional::from_request(request, state).await.map(|BodyOptional(body)| BodyOfDelete(body))
+    }
+}
+
 impl<T: DeserializeOwned> FromRequest<AppState> for DeviceBodyOptional<T> {
     type Rejection = ApiError;
 
@@ -93,7 +109,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], cbor: bool) -> Result<T, ApiError> {
         ciborium::from_reader(bytes).or_else(|e| lenient::from_cbor(bytes).ok_or_else(|| e.to_string()))
     } else {
         // Nearly every body needs no conversion, and pays for none.
-        serde_json::from_slice(bytes).or_else(|e| lenient::from_slice(bytes).map_err(|_| e.to_string()))
+        strict::from_slice(bytes).or_else(|e| lenient::from_slice(bytes).map_err(|_| e.to_string()))
     };
     parsed.map_err(|e| ApiError::not_readable(format!("The request body can't be read: {e}")))
 }

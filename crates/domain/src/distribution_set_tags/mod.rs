@@ -33,16 +33,16 @@ pub async fn sets(ctx: &Ctx, id: i64, listing: &Listing) -> Result<Page<Full>> {
 }
 
 /// Puts the tag on sets, all or none. Those that have it already stay as they are.
-pub async fn assign(ctx: &Ctx, id: i64, sets: &[i64]) -> Result<()> {
+pub async fn assign(ctx: &Ctx, id: i64, sets: &[Option<i64>]) -> Result<()> {
     set(ctx, id, sets, true).await
 }
 
 /// Takes the tag off sets, all or none. Those that lack it stay as they are.
-pub async fn unassign(ctx: &Ctx, id: i64, sets: &[i64]) -> Result<()> {
+pub async fn unassign(ctx: &Ctx, id: i64, sets: &[Option<i64>]) -> Result<()> {
     set(ctx, id, sets, false).await
 }
 
-async fn set(ctx: &Ctx, id: i64, sets: &[i64], on: bool) -> Result<()> {
+async fn set(ctx: &Ctx, id: i64, sets: &[Option<i64>], on: bool) -> Result<()> {
     ctx.require(Permission::UpdateDistributionSet)?;
     if sets.is_empty() {
         return Err(Error::constraint("ids must not be empty."));
@@ -52,11 +52,12 @@ async fn set(ctx: &Ctx, id: i64, sets: &[i64], on: bool) -> Result<()> {
     let tx = ctx.begin().await?;
     tags::hold(ctx, &tx, KIND, id).await?;
     let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
-    let found = distribution_sets::store::lock_many(&*tx, ctx.tenant_id(), &scope, sets).await?;
+    let wanted: Vec<i64> = sets.iter().copied().flatten().collect();
+    let found = distribution_sets::store::lock_many(&*tx, ctx.tenant_id(), &scope, &wanted).await?;
     // hawkBit: a set that is named twice is found once, so one seems to be missing, though none is named.
     if found.len() < sets.len() {
         let known: HashSet<i64> = found.into_iter().collect();
-        let missing: Vec<i64> = sets.iter().copied().filter(|id| !known.contains(id)).collect();
+        let missing = sets.iter().copied().filter(|id| id.is_none_or(|id| !known.contains(&id))).collect::<Vec<_>>();
         return Err(Error::not_found("DistributionSet", missing));
     }
     search::permit(ctx, &*tx, Permission::UpdateDistributionSet, &found).await?;

@@ -33,8 +33,13 @@ pub async fn create(ctx: &Ctx, set: i64, entries: Vec<(String, Option<String>)>)
     }
     let tx = ctx.begin().await?;
     let found = super::lock_valid(ctx, &*tx, set).await?;
+    let mut changed = false;
     for (key, value) in entries {
-        if find(&*tx, set, &key).await?.is_none() {
+        if let Some(before) = find(&*tx, set, &key).await? {
+            if before.meta_value == value {
+                continue;
+            }
+        } else {
             let there = i64::try_from(store::metadata_count(&*tx, set).await?).unwrap_or(i64::MAX);
             let limit = ctx.settings().quotas.metadata_per_distribution_set;
             check_quota(limit, there, 1, "the metadata of a distribution set")?;
@@ -43,8 +48,11 @@ pub async fn create(ctx: &Ctx, set: i64, entries: Vec<(String, Option<String>)>)
         let mut known = OnConflict::columns([Column::MetaKey, Column::Ds]);
         known.update_column(Column::MetaValue);
         Entity::insert(row).on_conflict(known).exec_without_returning(&*tx).await?;
+        changed = true;
     }
-    super::touched(ctx, &found).update(&*tx).await?;
+    if changed {
+        super::touched(ctx, &found).update(&*tx).await?;
+    }
     Ok(tx.commit().await?)
 }
 

@@ -153,8 +153,8 @@ pub async fn create(ctx: &Ctx, sets: Vec<Create>) -> Result<Vec<Full>> {
         ctx.require(Permission::ReadSoftwareModule)?;
     }
     for create in &sets {
-        text::required("name", &create.name, MAX_NAME)?;
-        text::required("version", &create.version, MAX_VERSION)?;
+        text::filled("name", &create.name, MAX_NAME)?;
+        text::filled("version", &create.version, MAX_VERSION)?;
         text::optional("description", create.description.as_deref(), MAX_DESCRIPTION)?;
     }
     let tx = ctx.begin().await?;
@@ -178,42 +178,47 @@ pub async fn create(ctx: &Ctx, sets: Vec<Create>) -> Result<Vec<Full>> {
 pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
     ctx.require(Permission::UpdateDistributionSet)?;
     if let Some(name) = &update.name {
-        text::required("name", name, MAX_NAME)?;
+        text::filled("name", name, MAX_NAME)?;
     }
     if let Some(version) = &update.version {
-        text::required("version", version, MAX_VERSION)?;
+        text::filled("version", version, MAX_VERSION)?;
     }
     text::optional("description", update.description.as_deref(), MAX_DESCRIPTION)?;
     let tx = ctx.begin().await?;
     let found = lock_valid(ctx, &*tx, id).await?;
-    let mut row = touched(ctx, &found);
-    if let Some(name) = update.name {
-        row.name = Set(name);
-    }
-    if let Some(version) = update.version {
-        row.version = Set(version);
-    }
-    if update.description.is_some() {
-        row.description = Set(update.description);
-    }
-    if let Some(step) = update.required_migration_step {
-        if found.locked && Some(step) != found.required_migration_step {
-            return Err(software_modules::locked("JpaDistributionSet", id, "UPDATE_REQUIRED_MIGRATION_STEP"));
+    let mut edited = found.clone();
+    edited.name = update.name.map_or(edited.name, text::trim);
+    edited.version = update.version.map_or(edited.version, text::trim);
+    edited.description = update.description.map(text::trim).or(edited.description);
+    edited.locked = update.locked.unwrap_or(edited.locked);
+    if let Some(step) =
+        update.required_migration_step.filter(|step| *step != found.required_migration_step.unwrap_or(false))
+    {
+        if found.locked {
+            return Err(software_modules::locked("JpaDistributionSet", id, "CHANGE_REQUIRED_MIGRATION_STEP"));
         }
-        row.required_migration_step = Set(Some(step));
+        edited.required_migration_step = Some(step);
     }
-    if let Some(locked) = update.locked {
+    if update.locked == Some(true) {
         // hawkBit: unlike a deployment, this locks incomplete sets too, and the modules of one that is locked already.
-        if locked {
-            lock::lock_modules(ctx, &*tx, &found).await?;
-        }
-        row.locked = Set(locked);
+        lock::lock_modules(ctx, &*tx, &found).await?;
     }
-    let updated = row.update(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
-    search::permit(ctx, &*tx, Permission::UpdateDistributionSet, &[id]).await?;
+    let updated = if edited == found { found } else { store_edited(ctx, &*tx, &found, edited).await? };
     let full = load_one(ctx, &*tx, updated).await?;
     tx.commit().await?;
     Ok(full)
+}
+
+async fn store_edited(ctx: &Ctx, db: &impl ConnectionTrait, found: &Model, edited: Model) -> Result<Model> {
+    let mut row = touched(ctx, found);
+    row.name = Set(edited.name);
+    row.version = Set(edited.version);
+    row.description = Set(edited.description);
+    row.locked = Set(edited.locked);
+    row.required_migration_step = Set(edited.required_migration_step);
+    let updated = row.update(db).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    search::permit(ctx, db, Permission::UpdateDistributionSet, &[found.id]).await?;
+    Ok(updated)
 }
 
 /// Deletes the set, and takes it out of the filters that assign it by themselves. One that targets, rollouts or actions
@@ -321,9 +326,9 @@ fn new_row(ctx: &Ctx, create: Create, set_type: distribution_set_types::Model) -
         last_modified_by: Set(Some(ctx.actor_name())),
         optlock_revision: Set(Some(1)),
         tenant: Set(ctx.tenant_id().into()),
-        description: Set(create.description),
-        name: Set(create.name),
-        version: Set(create.version),
+        description: Set(create.description.map(text::trim)),
+        name: Set(text::trim(create.name)),
+        version: Set(text::trim(create.version)),
         deleted: Set(Some(false)),
         required_migration_step: Set(Some(create.required_migration_step)),
         ds_type: Set(set_type.id),

@@ -150,15 +150,13 @@ pub(crate) async fn all(ctx: &Ctx, db: &impl sea_orm::ConnectionTrait, ids: &[i6
 
 /// Checks what every type of modules, sets or targets has.
 pub(crate) fn check_names(key: &str, name: &str, description: Option<&str>, colour: Option<&str>) -> Result<()> {
-    text::required("key", key, MAX_KEY)?;
-    text::not_blank("key", key)?;
+    text::filled("key", key, MAX_KEY)?;
     check_name(name)?;
     check_texts(description, colour)
 }
 
 pub(crate) fn check_name(name: &str) -> Result<()> {
-    text::required("name", name, MAX_NAME)?;
-    text::not_blank("name", name)
+    text::filled("name", name, MAX_NAME)
 }
 
 pub(crate) fn check_texts(description: Option<&str>, colour: Option<&str>) -> Result<()> {

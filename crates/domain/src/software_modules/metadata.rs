@@ -13,7 +13,7 @@ use crate::{
     access::Permission,
     ctx::Ctx,
     error::{Error, Result, check_quota},
-    targets,
+    targets, text,
 };
 
 #[derive(Clone, Debug)]
@@ -49,10 +49,13 @@ pub async fn create(ctx: &Ctx, module: i64, entries: Vec<Entry>) -> Result<()> {
     }
     let tx = ctx.begin().await?;
     let found = super::lock(ctx, &*tx, module).await?;
+    let mut changed = false;
     for entry in entries {
-        write(ctx, &*tx, module, entry).await?;
+        changed |= write(ctx, &*tx, module, entry).await?;
     }
-    super::touched(ctx, &found).update(&*tx).await?;
+    if changed {
+        super::touched(ctx, &found).update(&*tx).await?;
+    }
     Ok(tx.commit().await?)
 }
 
@@ -65,8 +68,9 @@ pub async fn put(ctx: &Ctx, module: i64, key: &str, update: Update) -> Result<()
     let before = find(&*tx, module, key).await?;
     let (value, visible) = before.map_or((None, None), |b| (b.meta_value, b.target_visible));
     let target_visible = update.target_visible.or(visible).unwrap_or(false);
-    write(ctx, &*tx, module, Entry { key: key.into(), value: update.value.or(value), target_visible }).await?;
-    super::touched(ctx, &found).update(&*tx).await?;
+    if write(ctx, &*tx, module, Entry { key: key.into(), value: update.value.or(value), target_visible }).await? {
+        super::touched(ctx, &found).update(&*tx).await?;
+    }
     Ok(tx.commit().await?)
 }
 
@@ -86,8 +90,15 @@ async fn find(db: &impl ConnectionTrait, module: i64, key: &str) -> Result<Optio
     Entity::find_by_id((key.into(), module)).one(db).await
 }
 
-async fn write(ctx: &Ctx, db: &impl ConnectionTrait, module: i64, entry: Entry) -> Result<()> {
-    if find(db, module, &entry.key).await?.is_none() {
+/// Sets an entry, and tells whether that was a change.
+async fn write(ctx: &Ctx, db: &impl ConnectionTrait, module: i64, entry: Entry) -> Result<bool> {
+    // hawkBit: of all metadata, only the values of modules lose the blanks around them.
+    let value = entry.value.map(text::trim);
+    if let Some(before) = find(db, module, &entry.key).await? {
+        if before.meta_value == value && before.target_visible.unwrap_or(false) == entry.target_visible {
+            return Ok(false);
+        }
+    } else {
         let there = Entity::find().filter(Column::Sm.eq(module)).count(db).await?;
         let there = i64::try_from(there).unwrap_or(i64::MAX);
         let limit = ctx.settings().quotas.metadata_per_software_module;
@@ -95,12 +106,12 @@ async fn write(ctx: &Ctx, db: &impl ConnectionTrait, module: i64, entry: Entry) 
     }
     let row = ActiveModel {
         meta_key: Set(entry.key),
-        meta_value: Set(entry.value),
+        meta_value: Set(value),
         sm: Set(module),
         target_visible: Set(Some(entry.target_visible)),
     };
     let mut known = OnConflict::columns([Column::MetaKey, Column::Sm]);
     known.update_columns([Column::MetaValue, Column::TargetVisible]);
     Entity::insert(row).on_conflict(known).exec_without_returning(db).await?;
-    Ok(())
+    Ok(true)
 }

@@ -96,8 +96,8 @@ pub async fn create(ctx: &Ctx, modules: Vec<Create>) -> Result<Vec<Full>> {
     ctx.require(Permission::CreateSoftwareModule)?;
     ctx.require(Permission::ReadSoftwareModuleType)?;
     for create in &modules {
-        text::required("name", &create.name, MAX_NAME)?;
-        text::required("version", &create.version, MAX_VERSION)?;
+        text::filled("name", &create.name, MAX_NAME)?;
+        text::filled("version", &create.version, MAX_VERSION)?;
         text::optional("vendor", create.vendor.as_deref(), MAX_VENDOR)?;
         text::optional("description", create.description.as_deref(), MAX_DESCRIPTION)?;
         if create.encrypted {
@@ -126,16 +126,17 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
     text::optional("description", update.description.as_deref(), MAX_DESCRIPTION)?;
     let tx = ctx.begin().await?;
     let found = lock(ctx, &*tx, id).await?;
+    let mut edited = found.clone();
+    edited.vendor = update.vendor.map(text::trim).or(edited.vendor);
+    edited.description = update.description.map(text::trim).or(edited.description);
+    edited.locked = update.locked.unwrap_or(edited.locked);
+    if edited == found {
+        return load_one(ctx, &*tx, found).await;
+    }
     let mut row = touched(ctx, &found);
-    if update.vendor.is_some() {
-        row.vendor = Set(update.vendor);
-    }
-    if update.description.is_some() {
-        row.description = Set(update.description);
-    }
-    if let Some(locked) = update.locked {
-        row.locked = Set(locked);
-    }
+    row.vendor = Set(edited.vendor);
+    row.description = Set(edited.description);
+    row.locked = Set(edited.locked);
     let updated = row.update(&*tx).await?;
     search::permit(ctx, &*tx, Permission::UpdateSoftwareModule, &[id]).await?;
     let full = load_one(ctx, &*tx, updated).await?;
@@ -211,11 +212,11 @@ fn new_row(ctx: &Ctx, create: Create, module_type: software_module_types::Model)
         last_modified_by: Set(Some(ctx.actor_name())),
         optlock_revision: Set(Some(1)),
         tenant: Set(ctx.tenant_id().into()),
-        description: Set(create.description),
-        name: Set(create.name),
-        version: Set(create.version),
+        description: Set(create.description.map(text::trim)),
+        name: Set(text::trim(create.name)),
+        version: Set(text::trim(create.version)),
         deleted: Set(Some(false)),
-        vendor: Set(create.vendor),
+        vendor: Set(create.vendor.map(text::trim)),
         sm_type: Set(module_type.id),
         encrypted: Set(Some(false)),
         locked: Set(false),

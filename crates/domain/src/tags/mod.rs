@@ -171,11 +171,10 @@ fn new_row(edit: Edit) -> Result<store::NewTag> {
 /// The texts as they are stored: their lengths are those that were sent, and blanks around them are dropped.
 fn checked(edit: Edit) -> Result<Edit> {
     if let Some(name) = &edit.name {
-        text::required("name", name, MAX_NAME)?;
-        text::required("name", name.trim(), MAX_NAME)?;
+        text::filled("name", name, MAX_NAME)?;
     }
     text::optional("description", edit.description.as_deref(), MAX_DESCRIPTION)?;
     text::optional("colour", edit.colour.as_deref(), MAX_COLOUR)?;
-    let trimmed = |text: Option<String>| text.map(|t| t.trim().to_owned());
-    Ok(Edit { name: trimmed(edit.name), description: trimmed(edit.description), colour: trimmed(edit.colour) })
+    let Edit { name, description, colour } = edit;
+    Ok(Edit { name: name.map(text::trim), description: description.map(text::trim), colour: colour.map(text::trim) })
 }

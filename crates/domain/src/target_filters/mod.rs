@@ -65,7 +65,7 @@ pub async fn get(ctx: &Ctx, id: i64) -> Result<Shown> {
 
 pub async fn create(ctx: &Ctx, name: &str, query: &str) -> Result<Shown> {
     ctx.require(Permission::CreateTarget)?;
-    text::required("name", name, MAX_NAME)?;
+    text::filled("name", name, MAX_NAME)?;
     text::required("query", query, MAX_QUERY)?;
     search::targets(query)?;
     let row = entity::ActiveModel {
@@ -76,8 +76,8 @@ pub async fn create(ctx: &Ctx, name: &str, query: &str) -> Result<Shown> {
         last_modified_by: Set(Some(ctx.actor_name())),
         optlock_revision: Set(Some(1)),
         tenant: Set(ctx.tenant_id().into()),
-        name: Set(name.into()),
-        query: Set(query.into()),
+        name: Set(text::trim(name.into())),
+        query: Set(text::trim(query.into())),
         auto_assign_distribution_set: Set(None),
         auto_assign_action_type: Set(None),
         auto_assign_weight: Set(0),
@@ -95,7 +95,7 @@ pub async fn create(ctx: &Ctx, name: &str, query: &str) -> Result<Shown> {
 pub async fn update(ctx: &Ctx, id: i64, name: Option<String>, query: Option<String>) -> Result<Shown> {
     ctx.require(Permission::UpdateTarget)?;
     if let Some(name) = &name {
-        text::required("name", name, MAX_NAME)?;
+        text::filled("name", name, MAX_NAME)?;
     }
     if let Some(query) = &query {
         text::required("query", query, MAX_QUERY)?;
@@ -108,7 +108,9 @@ pub async fn update(ctx: &Ctx, id: i64, name: Option<String>, query: Option<Stri
             auto_assign::check_targets_quota(ctx, &*tx, query, set).await?;
         }
     }
-    let (name, query) = (name.unwrap_or_else(|| found.name.clone()), query.unwrap_or_else(|| found.query.clone()));
+    // hawkBit: blanks around a query are dropped where a filter is created, and stay where it is changed.
+    let (name, query) =
+        (name.map_or_else(|| found.name.clone(), text::trim), query.unwrap_or_else(|| found.query.clone()));
     if name == found.name && query == found.query {
         return show_one(ctx, found).await;
     }

@@ -56,23 +56,23 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
 }
 
 /// Puts the tag on targets. Those that have it already stay as they are.
-pub async fn assign(ctx: &Ctx, id: i64, controller_ids: &[String], policy: NotFoundPolicy) -> Result<()> {
+pub async fn assign(ctx: &Ctx, id: i64, controller_ids: &[Option<String>], policy: NotFoundPolicy) -> Result<()> {
     set(ctx, id, controller_ids, policy, true).await
 }
 
 /// Takes the tag off targets. Those that lack it stay as they are.
-pub async fn unassign(ctx: &Ctx, id: i64, controller_ids: &[String], policy: NotFoundPolicy) -> Result<()> {
+pub async fn unassign(ctx: &Ctx, id: i64, controller_ids: &[Option<String>], policy: NotFoundPolicy) -> Result<()> {
     set(ctx, id, controller_ids, policy, false).await
 }
 
-async fn set(ctx: &Ctx, id: i64, controller_ids: &[String], policy: NotFoundPolicy, on: bool) -> Result<()> {
+async fn set(ctx: &Ctx, id: i64, controller_ids: &[Option<String>], policy: NotFoundPolicy, on: bool) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;
     if controller_ids.is_empty() {
         return Err(Error::constraint("controllerIds must not be empty."));
     }
     let mut tx = ctx.begin().await?;
     tags::hold(ctx, &tx, KIND, id).await?;
-    let wanted: HashSet<&String> = controller_ids.iter().collect();
+    let wanted: HashSet<&String> = controller_ids.iter().flatten().collect();
     let wanted: Vec<String> = wanted.into_iter().cloned().collect();
     let scope = search::scope(ctx, Permission::ReadTarget).await?;
     let found = targets::store::lock_many(&*tx, ctx.tenant_id(), &scope, &wanted).await?;
@@ -90,12 +90,13 @@ async fn set(ctx: &Ctx, id: i64, controller_ids: &[String], policy: NotFoundPoli
     if policy == NotFoundPolicy::ChangeFound { Ok(()) } else { all_known }
 }
 
-fn check_known(controller_ids: &[String], found: &HashMap<i64, String>) -> Result<()> {
+fn check_known(controller_ids: &[Option<String>], found: &HashMap<i64, String>) -> Result<()> {
     // hawkBit: a target that is named twice is found once, so one seems to be missing, though none is named.
     if found.len() >= controller_ids.len() {
         return Ok(());
     }
     let known: HashSet<&String> = found.values().collect();
-    let missing: Vec<String> = controller_ids.iter().filter(|id| !known.contains(id)).cloned().collect();
+    let missing = controller_ids.iter().filter(|id| id.as_ref().is_none_or(|id| !known.contains(id)));
+    let missing: Vec<Option<String>> = missing.cloned().collect();
     Err(Error::not_found("Target", missing))
 }

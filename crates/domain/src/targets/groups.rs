@@ -29,14 +29,15 @@ pub async fn targets(ctx: &Ctx, group: &str, subgroups: bool, listing: &Listing)
     super::list_where(ctx, store::in_group(group, subgroups), &listing).await
 }
 
-/// Puts targets into a group, or takes them out of theirs with `None`. Those that do not exist, or that
-/// the caller may not change, are left out silently.
-pub async fn assign(ctx: &Ctx, group: Option<&str>, controller_ids: Vec<String>) -> Result<()> {
+/// Puts targets into a group, or takes them out of theirs with `None`. Those that do not exist (`None` among them), or
+/// that the caller may not change, are left out silently.
+pub async fn assign(ctx: &Ctx, group: Option<&str>, controller_ids: Vec<Option<String>>) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;
     if controller_ids.is_empty() {
         return Err(Error::constraint("controllerIds must not be empty."));
     }
     check(group)?;
+    let controller_ids: Vec<String> = controller_ids.into_iter().flatten().collect();
     let scope = super::updatable(ctx).await?;
     let mut tx = ctx.begin().await?;
     let found = store::lock_many(&*tx, ctx.tenant_id(), &scope, &controller_ids).await?;

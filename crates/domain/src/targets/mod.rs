@@ -196,40 +196,47 @@ pub async fn update(ctx: &Ctx, controller_id: &str, update: Update) -> Result<Sh
     ctx.require(Permission::ReadTarget)?;
     ctx.require(Permission::UpdateTarget)?;
     if let Some(name) = &update.name {
-        text::required("name", name, MAX_NAME)?;
+        text::filled("name", name, MAX_NAME)?;
     }
     text::optional("description", update.description.as_deref(), MAX_DESCRIPTION)?;
-    check_token(update.security_token.as_deref())?;
+    if let Some(token) = &update.security_token {
+        text::filled("securityToken", token, MAX_TOKEN)?;
+    }
     check_address(update.address.as_deref())?;
     let mut tx = ctx.begin().await?;
-    let target = lock(ctx, &tx, controller_id).await?;
+    let found = lock(ctx, &tx, controller_id).await?;
     if let Some(id) = update.target_type.filter(|id| *id != -1) {
         target_types::hold(ctx, &*tx, id).await?;
     }
-    let mut row = touched(ctx, &target);
-    if let Some(name) = update.name {
-        row.name = Set(name);
+    let edited = edited(&found, update);
+    if edited == found {
+        drop(tx);
+        return show_one(ctx, found).await;
     }
-    if let Some(description) = update.description {
-        row.description = Set(Some(description));
-    }
-    if let Some(token) = update.security_token {
-        row.sec_token = Set(token);
-    }
-    if let Some(address) = update.address {
-        row.address = Set(Some(address));
-    }
-    if let Some(request) = update.request_attributes {
-        row.request_controller_attributes = Set(request);
-    }
-    if let Some(id) = update.target_type {
-        row.target_type = Set((id != -1).then_some(id));
-    }
+    let mut row = touched(ctx, &found);
+    row.name = Set(edited.name);
+    row.description = Set(edited.description);
+    row.sec_token = Set(edited.sec_token);
+    row.address = Set(edited.address);
+    row.request_controller_attributes = Set(edited.request_controller_attributes);
+    row.target_type = Set(edited.target_type);
     let target = row.update(&*tx).await?;
     search::permit(ctx, &*tx, Permission::UpdateTarget, &[target.id]).await?;
     changed(ctx, &mut tx, vec![target.controller_id.clone()]);
     tx.commit().await?;
     show_one(ctx, target).await
+}
+
+/// The row as the update leaves it, but for its audit columns.
+fn edited(found: &Model, update: Update) -> Model {
+    let mut row = found.clone();
+    row.name = update.name.map_or(row.name, text::trim);
+    row.description = update.description.map(text::trim).or(row.description);
+    row.sec_token = update.security_token.map_or(row.sec_token, text::trim);
+    row.address = update.address.map(text::trim).or(row.address);
+    row.request_controller_attributes = update.request_attributes.unwrap_or(row.request_controller_attributes);
+    row.target_type = update.target_type.map_or(row.target_type, |id| (id != -1).then_some(id));
+    row
 }
 
 /// Deletes a target with everything about it: actions, attributes, metadata.
@@ -257,21 +264,27 @@ fn new_row(target: Create) -> Result<NewTarget> {
     let Some(controller_id) = target.controller_id else {
         return Err(Error::constraint("controllerId must not be null."));
     };
+    text::filled("controllerId", &controller_id, MAX_CONTROLLER_ID)?;
+    // hawkBit: an empty name or token is as an absent one. The name is then made of the controllerId as it was sent.
+    let name = target.name.filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(|| controller_id.chars().take(MAX_NAME).collect());
+    text::filled("name", &name, MAX_NAME)?;
+    let token = target.security_token.filter(|token| !token.is_empty()).unwrap_or_else(new_token);
+    text::filled("securityToken", &token, MAX_TOKEN)?;
+    let controller_id = text::trim(controller_id);
     check_controller_id(&controller_id)?;
-    if let Some(name) = &target.name {
-        text::required("name", name, MAX_NAME)?;
-    }
     text::optional("description", target.description.as_deref(), MAX_DESCRIPTION)?;
-    text::optional("group", target.group.as_deref(), MAX_GROUP)?;
-    check_token(target.security_token.as_deref())?;
+    // hawkBit: of a group, unlike of other texts, what is stored must not be too long.
+    let group = target.group.map(text::trim);
+    text::optional("group", group.as_deref(), MAX_GROUP)?;
     check_address(target.address.as_deref())?;
     Ok(NewTarget {
-        name: target.name.unwrap_or_else(|| controller_id.chars().take(MAX_NAME).collect()),
+        name: text::trim(name),
         controller_id,
-        description: target.description,
-        sec_token: target.security_token.unwrap_or_else(new_token),
-        address: target.address,
-        target_group: target.group,
+        description: target.description.map(text::trim),
+        sec_token: text::trim(token),
+        address: target.address.map(text::trim),
+        target_group: group,
         target_type: target.target_type,
         update_status: UpdateStatus::Unknown as i32,
         last_target_query: None,
@@ -288,17 +301,13 @@ fn check_controller_id(id: &str) -> Result<()> {
     text::no_markup("controllerId", id)
 }
 
-fn check_token(token: Option<&str>) -> Result<()> {
-    token.map_or(Ok(()), |t| text::required("securityToken", t, MAX_TOKEN))
-}
-
 fn check_address(address: Option<&str>) -> Result<()> {
     let Some(address) = address else { return Ok(()) };
     text::optional("address", Some(address), MAX_ADDRESS)?;
     let odd = |c: char| {
         c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"' | '{' | '}' | '|' | '\\' | '^' | '`')
     };
-    if address.chars().any(odd) {
+    if address.trim_matches(|c| c <= ' ').chars().any(odd) {
         return Err(Error::new(Kind::InvalidTargetAddress, format!("The address {address} is no URI.")));
     }
     Ok(())
