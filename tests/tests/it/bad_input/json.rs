@@ -181,3 +181,57 @@ async fn totals(server: &Server) -> [i64; 3] {
     }
     totals
 }
+
+#[tokio::test]
+async fn a_list_is_no_object_and_null_in_a_list_of_ids_is_an_unknown_one() {
+    on_each_engine(async |server: Server| {
+        let set = server.set("fw", &[]).await;
+        server.target("d1").await;
+        server.post("/rest/v1/targets/d1/targettype", json!([1])).await.expect_error(400, UNREADABLE);
+        server.put("/rest/v1/targets/d1", json!(["d1", "n"])).await.expect_error(400, UNREADABLE);
+        server.post("/rest/v1/targets", json!([["x", "n"]])).await.expect_error(400, UNREADABLE);
+        server.post("/rest/v1/targets/d1/assignedDS", json!([[set.id]])).await.expect_error(400, UNREADABLE);
+        let sets = "/rest/v1/distributionsettags";
+        let tag = server.post(sets, json!([{"name": "t"}])).await.expect(201).id();
+        let missing = "hawkbit.server.error.repo.entityNotFound";
+        let answer = server.post(&format!("{sets}/{tag}/assigned"), json!([set.id, null])).await;
+        let info = json!({"type": "DistributionSet", "entityId": [null]});
+        assert_eq!(answer.expect_error(404, missing).json()["info"], info);
+        let targets = "/rest/v1/targettags";
+        let tag = server.post(targets, json!([{"name": "t"}])).await.expect(201).id();
+        let answer = server.post(&format!("{targets}/{tag}/assigned"), json!(["d1", null])).await;
+        let info = json!({"type": "Target", "entityId": [null]});
+        assert_eq!(answer.expect_error(404, missing).json()["info"], info);
+        server.put("/rest/v1/targetgroups/eu/assigned", json!([null, "d1"])).await.expect_empty(204);
+        assert_eq!(server.get("/rest/v1/targets/d1").await.expect(200).json()["group"], "eu");
+        server.post("/rest/v1/targets", json!([null])).await.expect_error(400, UNREADABLE);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_body_of_a_delete_in_another_media_type_counts_as_left_out() {
+    on_each_engine(async |server: Server| {
+        let tag = |kind: &'static str| {
+            let server = &server;
+            async move { server.post(&format!("/rest/v1/{kind}"), json!([{"name": "t"}])).await.expect(201).id() }
+        };
+        let (sets, targets) = (tag("distributionsettags").await, tag("targettags").await);
+        let constraint = "hawkbit.server.error.repo.constraintViolation";
+        for (path, status, key) in [
+            (format!("/rest/v1/distributionsettags/{sets}/assigned"), 400, Some(UNREADABLE)),
+            ("/rest/v1/targetgroups/assigned".to_owned(), 400, Some(constraint)),
+            ("/rest/v1/actions".to_owned(), 400, Some(UNREADABLE)),
+            ("/rest/v1/actions?q=id==0".to_owned(), 204, None),
+            (format!("/rest/v1/targettags/{targets}/assigned"), 415, None),
+        ] {
+            let headers = [("authorization", server.admin.as_str()), ("content-type", "text/plain")];
+            let answer = server.request(Method::DELETE, &path, &headers, Some(b"[1]".to_vec())).await;
+            match key {
+                Some(key) => drop(answer.expect_error(status, key)),
+                None => assert_eq!(answer.status, status, "{path}"),
+            }
+        }
+    })
+    .await;
+}

@@ -205,3 +205,44 @@ async fn a_module_is_taken_out_of_a_set_that_is_not_locked() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn texts_lose_the_blanks_around_them_and_an_update_that_changes_nothing_is_none() {
+    on_each_engine(async |server: Server| {
+        let module = server.module("os").await;
+        let body = json!([{"name": " fw ", "version": "1\t", "description": " d", "type": "os",
+            "modules": [{"id": module}]}]);
+        let id = server.post("/rest/v1/distributionsets", body).await.expect(201).id();
+        let path = format!("/rest/v1/distributionsets/{id}");
+        let before = server.get(&path).await.expect(200).json();
+        let texts = ["name", "version", "description"].map(|name| before[name].clone());
+        assert_eq!(texts, ["fw", "1", "d"].map(Value::from));
+        server.post(&format!("{path}/metadata"), json!([{"key": "k", "value": " v "}])).await.expect_empty(201);
+        let before = server.get(&path).await.expect(200).json();
+        server.post(&format!("{path}/metadata"), json!([{"key": "k", "value": " v "}])).await.expect_empty(201);
+        let entry = server.get(&format!("{path}/metadata/k")).await.expect(200).json();
+        assert_eq!(entry["value"], " v ", "blanks stay in the metadata of sets");
+        for same in [
+            json!({}),
+            json!({"name": "fw", "version": " 1", "description": "d "}),
+            json!({"locked": false, "requiredMigrationStep": false}),
+        ] {
+            server.put(&path, same.clone()).await.expect(200);
+            assert_eq!(server.get(&path).await.expect(200).json(), before, "{same}");
+        }
+        let key = "hawkbit.server.error.repo.constraintViolation";
+        for blank in ["name", "version"] {
+            server.put(&path, json!({blank: " "})).await.expect_error(400, key);
+            let mut new = json!({"name": "n", "version": "1", "type": "os"});
+            new[blank] = json!("\t");
+            server.post("/rest/v1/distributionsets", json!([new])).await.expect_error(400, key);
+        }
+        let locked = server.put(&path, json!({"locked": true})).await.expect(200).json();
+        assert_ne!(locked["lastModifiedAt"], before["lastModifiedAt"]);
+        let still = json!({"locked": true, "requiredMigrationStep": false});
+        assert_eq!(server.put(&path, still).await.expect(200).json(), locked);
+        let step = json!({"requiredMigrationStep": true});
+        server.put(&path, step).await.expect_error(423, "hawkbit.server.error.locked");
+    })
+    .await;
+}

@@ -163,3 +163,35 @@ async fn only_what_can_be_downloaded_has_a_link_to_its_download() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn texts_lose_the_blanks_around_them_and_an_update_that_changes_nothing_is_none() {
+    on_each_engine(async |server: Server| {
+        let body = json!([{"name": " m ", "version": " 1", "vendor": "v ", "description": "\td", "type": "os"}]);
+        let id = server.post("/rest/v1/softwaremodules", body).await.expect(201).id();
+        let path = format!("/rest/v1/softwaremodules/{id}");
+        let entry = json!([{"key": "k", "value": " v ", "targetVisible": true}]);
+        server.post(&format!("{path}/metadata"), entry.clone()).await.expect_empty(201);
+        let shown = server.get(&format!("{path}/metadata/k")).await.expect(200).json();
+        assert_eq!(shown["value"], "v", "unlike those of sets and targets");
+        let before = server.get(&path).await.expect(200).json();
+        let texts = ["name", "version", "vendor", "description"].map(|name| before[name].clone());
+        assert_eq!(texts, ["m", "1", "v", "d"].map(Value::from));
+        server.post(&format!("{path}/metadata"), entry).await.expect_empty(201);
+        server.put(&format!("{path}/metadata/k"), json!({"value": "v ", "targetVisible": true})).await.expect(204);
+        for same in [json!({}), json!({"vendor": " v", "description": "d"}), json!({"locked": false})] {
+            server.put(&path, same.clone()).await.expect(200);
+            assert_eq!(server.get(&path).await.expect(200).json(), before, "{same}");
+        }
+        let changed = server.put(&path, json!({"vendor": " w "})).await.expect(200).json();
+        assert_eq!(changed["vendor"], "w");
+        assert_ne!(changed["lastModifiedAt"], before["lastModifiedAt"]);
+        let key = "hawkbit.server.error.repo.constraintViolation";
+        for blank in ["name", "version"] {
+            let mut new = json!({"name": "n", "version": "1", "type": "os"});
+            new[blank] = json!(" ");
+            server.post("/rest/v1/softwaremodules", json!([new])).await.expect_error(400, key);
+        }
+    })
+    .await;
+}

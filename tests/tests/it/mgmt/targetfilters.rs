@@ -331,3 +331,23 @@ async fn filters_need_their_permissions_and_stay_in_their_tenant() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_name_loses_the_blanks_around_it_and_a_query_only_in_a_new_filter() {
+    on_each_engine(async |server: Server| {
+        let body = json!({"name": " f ", "query": " name==a "});
+        let created = server.post("/rest/v1/targetfilters", body).await.expect(201).json();
+        assert_eq!((&created["name"], &created["query"]), (&json!("f"), &json!("name==a")));
+        let path = format!("/rest/v1/targetfilters/{}", created["id"]);
+        let before = server.get(&path).await.expect(200).json();
+        server.put(&path, json!({"name": "f ", "query": "name==a"})).await.expect(200);
+        assert_eq!(server.get(&path).await.expect(200).json(), before);
+        let changed = server.put(&path, json!({"query": " name==a"})).await.expect(200).json();
+        assert_eq!(changed["query"], " name==a");
+        let key = "hawkbit.server.error.repo.constraintViolation";
+        server.put(&path, json!({"name": " "})).await.expect_error(400, key);
+        let blank = json!({"name": " ", "query": "name==a"});
+        server.post("/rest/v1/targetfilters", blank).await.expect_error(400, key);
+    })
+    .await;
+}

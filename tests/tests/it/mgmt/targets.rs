@@ -265,3 +265,66 @@ async fn only_a_known_type_is_given_and_only_to_a_known_target() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn texts_lose_the_blanks_around_them_and_must_not_be_blank() {
+    on_each_engine(async |server: Server| {
+        let body = json!([{
+            "controllerId": " d1\t", "name": "\u{1}Hall 7 ", "description": " north ", "address": " http://10.0.0.1 ",
+            "securityToken": " 0123 ", "group": format!(" {} ", "g".repeat(256))
+        }, {"controllerId": "d2 ", "name": "", "securityToken": "", "group": "  "}]);
+        let created = server.post("/rest/v1/targets", body).await.expect(201).json();
+        let texts = |target: &Value| {
+            ["controllerId", "name", "description", "address", "securityToken", "group"]
+                .map(|name| target[name].clone())
+        };
+        let group = "g".repeat(256);
+        assert_eq!(texts(&created[0]), ["d1", "Hall 7", "north", "http://10.0.0.1", "0123", &group].map(Value::from));
+        let named = (&created[1]["controllerId"], &created[1]["name"], &created[1]["group"]);
+        assert_eq!(named, (&json!("d2"), &json!("d2"), &json!("")), "an empty name is none");
+        assert_eq!(created[1]["securityToken"].as_str().unwrap().len(), 32, "an empty token is none");
+        let key = "hawkbit.server.error.repo.constraintViolation";
+        for bad in [
+            json!({"controllerId": " "}),
+            json!({"controllerId": "a b"}),
+            json!({"controllerId": "x", "name": " "}),
+            json!({"controllerId": "x", "securityToken": "\t"}),
+            json!({"controllerId": "x", "name": format!("{} ", "n".repeat(128))}),
+            json!({"controllerId": "x", "group": "g".repeat(257)}),
+        ] {
+            server.post("/rest/v1/targets", json!([bad])).await.expect_error(400, key);
+        }
+        for bad in [json!({"name": " "}), json!({"name": ""}), json!({"securityToken": " "})] {
+            server.put("/rest/v1/targets/d1", bad).await.expect_error(400, key);
+        }
+        assert_eq!(server.get("/rest/v1/targets").await.expect(200).json()["total"], 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_is_none() {
+    on_each_engine(async |server: Server| {
+        let kind = server.post("/rest/v1/targettypes", json!([{"key": "k"}])).await.expect(201).id();
+        let body = json!([{"controllerId": "d1", "name": "n", "description": "d", "securityToken": "t",
+            "address": "http://10.0.0.1", "targetType": kind}]);
+        server.post("/rest/v1/targets", body).await.expect(201);
+        let path = "/rest/v1/targets/d1";
+        let before = server.get(path).await.expect(200).json();
+        for same in [
+            json!({}),
+            json!({"name": "n", "description": "d", "securityToken": "t", "address": "http://10.0.0.1"}),
+            json!({"name": " n", "description": "d ", "securityToken": "t\n", "address": " http://10.0.0.1"}),
+            json!({"targetType": kind, "requestAttributes": true}),
+        ] {
+            server.put(path, same.clone()).await.expect(200);
+            assert_eq!(server.get(path).await.expect(200).json(), before, "{same}");
+        }
+        server.put(path, json!({"targetType": 4711})).await.expect(404);
+        let changed = server.put(path, json!({"name": " m ", "targetType": -1})).await.expect(200).json();
+        assert_eq!((&changed["name"], changed.get("targetType")), (&json!("m"), None));
+        assert_ne!(changed["lastModifiedAt"], before["lastModifiedAt"]);
+        server.put("/rest/v1/targets/nobody", json!({})).await.expect(404);
+    })
+    .await;
+}
