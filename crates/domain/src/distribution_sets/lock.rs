@@ -12,7 +12,8 @@ use crate::{
     search, tags, tenants,
 };
 
-/// The set, if it can be deployed by the caller: there and not deleted, valid, complete. It stays so until the transaction ends.
+/// The set, if it can be deployed by the caller: there and not deleted, valid, complete. It stays so until the
+/// transaction ends.
 pub async fn deployable(ctx: &Ctx, tx: &Tx, id: i64) -> Result<Full> {
     let scope = search::scope(ctx, Permission::ReadDistributionSet).await?;
     let found = store::get(&**tx, ctx.tenant_id(), &scope, id).await?.ok_or_else(|| not_found(id))?;
