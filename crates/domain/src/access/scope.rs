@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use kettle_ql::{Entity, Macros, Node};
+use kettle_ql::{Entity, Macros, Node, Search};
 use sea_orm::{EntityTrait, QueryFilter, Select, sea_query::Condition};
 
 use super::Permission;
@@ -110,7 +110,7 @@ pub(super) fn limits(authorities: &[String], scoping: Scoping) -> Result<Limits,
 
 fn parse(scope: &str, entity: &Entity) -> Result<Node, String> {
     let node = kettle_ql::parse(scope).map_err(|error| error.to_string())?;
-    let fits = kettle_ql::condition(&node, entity, &Macros { now_ts: 0, overdue_ts: 0 });
+    let fits = Search::new(&node, entity, &Macros { now_ts: 0, overdue_ts: 0 });
     fits.map_err(|error| format!("for its entity: {error}"))?;
     Ok(node)
 }

@@ -55,7 +55,8 @@ pub struct Outcome {
 }
 
 /// Assigns, all or nothing. Targets that do not exist, or that the caller may not change, are left out silently; targets
-/// that have the set count as already assigned. `offline` reports sets that were installed by other means: the actions are finished at once.
+/// that have the set count as already assigned. `offline` reports sets that were installed by other means: the actions are
+/// finished at once.
 pub async fn assign(ctx: &Ctx, requests: Vec<Request>, offline: bool) -> Result<Outcome> {
     ctx.require(Permission::UpdateTarget)?;
     ctx.require(Permission::ReadDistributionSet)?;
