@@ -21,6 +21,8 @@ pub enum Event {
     /// A setting of the tenant was written or reset, the tenant was created, or one of its target tags was renamed or
     /// deleted: polling times may name tags.
     TenantConfigurationChanged { tenant: String },
+    /// A rollout has something to do: it was created, or an operator moved it on.
+    RolloutChanged { tenant: String, rollout: i64 },
 }
 
 impl Event {
@@ -29,12 +31,15 @@ impl Event {
         match self {
             Event::TargetsChanged { .. } => "targetsChanged",
             Event::TenantConfigurationChanged { .. } => "tenantConfigurationChanged",
+            Event::RolloutChanged { .. } => "rolloutChanged",
         }
     }
 
     pub(crate) fn tenant(&self) -> &str {
         match self {
-            Event::TargetsChanged { tenant, .. } | Event::TenantConfigurationChanged { tenant } => tenant,
+            Event::TargetsChanged { tenant, .. }
+            | Event::TenantConfigurationChanged { tenant }
+            | Event::RolloutChanged { tenant, .. } => tenant,
         }
     }
 }

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use kettle_cluster::{Clock, Event, Events, Tx};
 use kettle_db::{Db, Engine};
 use kettle_ql::Node;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    access::{Authorities, Login, Permission},
+    access::{Authorities, Login, Permission, Rules},
     artifacts,
     error::{Error, Result},
+    rollouts,
     settings::Settings,
     targets, tenants,
 };
 
 /// The audit name of everything that devices cause.
 pub const CONTROLLER: &str = "CONTROLLER_PLUG_AND_PLAY";
+
+/// The authority of the server itself in stored access contexts.
+const SYSTEM_ROLE: &str = "ROLE_SYSTEM_CODE";
 
 /// What one node has to work with, shared by all requests.
 pub struct Services {
@@ -28,6 +32,10 @@ pub struct Services {
     pub tenants: tenants::Cache,
     pub views: targets::ViewCache,
     pub last_seen: targets::LastSeen,
+    /// How authorities are read that were stored with what is done later in someone's name.
+    pub rules: Rules,
+    /// Which rollouts have something to do.
+    pub rollouts: rollouts::Wakes,
 }
 
 impl Services {
@@ -38,6 +46,7 @@ impl Services {
         clock: Clock,
         settings: Settings,
         artifacts: artifacts::Storage,
+        rules: Rules,
     ) -> Arc<Services> {
         let services = Arc::new(Services {
             tenants: tenants::Cache::new(settings.cache_ttl),
@@ -48,6 +57,8 @@ impl Services {
             clock,
             settings,
             artifacts,
+            rules,
+            rollouts: rollouts::Wakes::default(),
         });
         let (hears, loses) = (Arc::downgrade(&services), Arc::downgrade(&services));
         services.events.listen(
@@ -62,6 +73,7 @@ impl Services {
                         services.tenants.drop_tenant(tenant);
                         services.views.drop_all();
                     }
+                    Event::RolloutChanged { rollout, .. } => services.rollouts.wake(*rollout),
                 }
             },
             move || {
@@ -97,6 +109,14 @@ impl Tenant {
 pub struct Actor {
     pub name: Arc<str>,
     authorities: Option<Arc<Authorities>>,
+}
+
+/// What is read of [`AccessContext`]; other members of other versions of the peer are passed over.
+#[derive(Deserialize)]
+struct StoredAccess {
+    auditor: Option<String>,
+    #[serde(default)]
+    authorities: Vec<String>,
 }
 
 /// In the peer's form and order.
@@ -138,6 +158,31 @@ impl Ctx {
     pub fn system_as(services: &Arc<Services>, tenant: Tenant, name: &str) -> Ctx {
         let actor = Actor { name: name.into(), authorities: None };
         Ctx { services: services.clone(), tenant, actor }
+    }
+
+    /// For the server's work in the name of who started it: with the authorities stored in `access`
+    /// ([`Ctx::access_context`]), or with all in the name of `creator` where nothing is stored.
+    pub fn stored(services: &Arc<Services>, tenant: Tenant, access: Option<&str>, creator: &str) -> Result<Ctx> {
+        let Some(access) = access else { return Ok(Ctx::system_as(services, tenant, creator)) };
+        let stored: StoredAccess = serde_json::from_str(access).map_err(Error::internal)?;
+        let name = stored.auditor.unwrap_or_else(|| creator.into());
+        if stored.authorities.iter().any(|authority| authority == SYSTEM_ROLE) {
+            return Ok(Ctx::system_as(services, tenant, &name));
+        }
+        let authorities = Authorities::new(stored.authorities, &services.rules).map_err(Error::internal)?;
+        let actor = Actor { name: name.into(), authorities: Some(Arc::new(authorities)) };
+        Ok(Ctx { services: services.clone(), tenant, actor })
+    }
+
+    /// The same authorities under another name.
+    pub fn named(&self, name: &str) -> Ctx {
+        let actor = Actor { name: name.into(), authorities: self.actor.authorities.clone() };
+        Ctx { actor, ..self.clone() }
+    }
+
+    /// The authority with this name, to the letter: neither roles nor the hierarchy grant it.
+    pub(crate) fn has_authority(&self, authority: &str) -> bool {
+        self.actor.authorities.as_ref().is_none_or(|a| a.raw().iter().any(|raw| raw == authority))
     }
 
     pub fn require(&self, permission: Permission) -> Result<()> {
@@ -191,7 +236,7 @@ impl Ctx {
     /// Who acts, and with which authorities, as the peer stores it beside what is done later in their name:
     /// auto-assignments, rollouts.
     pub fn access_context(&self) -> Result<String> {
-        let system = ["ROLE_SYSTEM_CODE".to_owned()];
+        let system = [SYSTEM_ROLE.to_owned()];
         let authorities = self.actor.authorities.as_ref().map_or(&system[..], |a| a.raw());
         let context = AccessContext { tenant: self.tenant_id(), auditor: &self.actor.name, authorities };
         serde_json::to_string(&context).map_err(Error::internal)

@@ -51,6 +51,7 @@ pub enum Kind {
     TargetTypeKeyOrNameRequired,
     MultiAssignment,
     MaintenanceScheduleInvalid,
+    RolloutIllegalState,
     /// The tenant is unknown and not created implicitly.
     TenantNotExists,
     /// The state to act on is gone, or not the caller's: 404, 410 without a body.

@@ -106,6 +106,7 @@ fn row(kind: Kind) -> (&'static str, &'static str, u16) {
         }
         Kind::TargetTypeIncompatible => ("target.type.incompatible", "IncompatibleTargetTypeException", 400),
         Kind::MultiAssignment => ("multiAssignmentNotEnabled", "MultiAssignmentException", 400),
+        Kind::RolloutIllegalState => ("rollout.illegalState", "RolloutIllegalStateException", 400),
         Kind::MaintenanceScheduleInvalid => ("maintenanceScheduleInvalid", "InvalidMaintenanceScheduleException", 400),
         Kind::TenantNotExists => ("repo.tenantNotExists", "TenantNotExistException", 400),
         Kind::Internal => ("repo.genericError", "org.eclipse.hawkbit.exception.GenericSpServerException", 500),

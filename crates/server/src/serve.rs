@@ -40,7 +40,8 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let storage = artifacts::Storage::open(config.artifacts.clone())
         .with_context(|| format!("opening the artifact folder {}", config.artifacts.display()))?;
     let (events, clock) = (Events::new(node), Clock::system());
-    let services = Services::new(db.clone(), events.clone(), clock.clone(), wiring::settings(&config), storage);
+    let (settings, rules) = (wiring::settings(&config), wiring::rules(&config)?);
+    let services = Services::new(db.clone(), events.clone(), clock.clone(), settings, storage, rules);
     artifacts::sweep(&services).await.context("sweeping the artifact folder")?;
     let following = events.follow(&db);
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });

@@ -21,7 +21,7 @@ pub fn users(config: &Config) -> anyhow::Result<Users> {
 }
 
 /// How the authorities of all users are read.
-fn rules(config: &Config) -> anyhow::Result<Rules> {
+pub fn rules(config: &Config) -> anyhow::Result<Rules> {
     let access = &config.access;
     let hierarchy = Hierarchy::configured(&access.hierarchy, &access.hierarchy_extension);
     let scoping = access.scopes.then_some(Scoping {

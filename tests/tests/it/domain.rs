@@ -11,7 +11,9 @@ use std::{sync::Arc, time::Duration};
 use kettle_cluster::{Clock, Event, Events, JobContext, Lease, Tx};
 use kettle_db::{Db, sea_orm::ConnectionTrait as _};
 use kettle_domain::{
-    Ctx, Listing, Services, Tenant, artifacts,
+    Ctx, Listing, Services, Tenant,
+    access::Rules,
+    artifacts,
     settings::Settings,
     targets::{self, Create, Poll, PollStatus},
     tenants::{self, configuration},
@@ -296,7 +298,7 @@ impl Node {
         let storage = artifacts::Storage::open(folder.path().to_owned()).unwrap();
         let clock = Clock::fixed(NOW);
         let events = Events::new(folder.path().file_name().unwrap().to_str().unwrap().to_owned());
-        let services = Services::new(db.clone(), events, clock.clone(), settings, storage);
+        let services = Services::new(db.clone(), events, clock.clone(), settings, storage, Rules::default());
         let ctx = Ctx::system(&services, Tenant::new("DEFAULT"));
         tenants::ensure(&services, &ctx.tenant).await.unwrap();
         Node { services, clock, ctx, _artifacts: Arc::new(folder) }
