@@ -73,7 +73,9 @@ impl Services {
                         services.tenants.drop_tenant(tenant);
                         services.views.drop_all();
                     }
-                    Event::RolloutChanged { rollout, .. } => services.rollouts.wake(*rollout),
+                    Event::RolloutChanged { tenant, rollout } => {
+                        services.rollouts.wake(Tenant::new(tenant), *rollout);
+                    }
                 }
             },
             move || {
@@ -180,9 +182,9 @@ impl Ctx {
         Ctx { actor, ..self.clone() }
     }
 
-    /// The authority with this name, to the letter: neither roles nor the hierarchy grant it.
+    /// The authority with this name, to the letter: neither roles nor the hierarchy grant it, nor has the server it.
     pub(crate) fn has_authority(&self, authority: &str) -> bool {
-        self.actor.authorities.as_ref().is_none_or(|a| a.raw().iter().any(|raw| raw == authority))
+        self.actor.authorities.as_ref().is_some_and(|a| a.raw().iter().any(|raw| raw == authority))
     }
 
     pub fn require(&self, permission: Permission) -> Result<()> {

@@ -12,6 +12,7 @@ pub struct Settings {
     pub max_polling_time: Duration,
     pub min_polling_time: Duration,
     pub action_weight_if_absent: i32,
+    pub rollouts: Rollouts,
     pub implicit_tenant_create_allowed: bool,
     pub reject_action_status_for_closed_action: bool,
     pub skip_implicit_lock_for_tags: Vec<String>,
@@ -40,6 +41,8 @@ pub struct Quotas {
     pub distribution_set_types_per_target_type: i64,
     pub artifacts_per_software_module: i64,
     pub actions_per_target: i64,
+    pub groups_per_rollout: i64,
+    pub targets_per_rollout_group: i64,
     pub assignments_per_request: i64,
     pub targets_per_auto_assignment: i64,
     pub artifact_size: i64,
@@ -60,10 +63,38 @@ impl Default for Quotas {
             distribution_set_types_per_target_type: 50,
             artifacts_per_software_module: 50,
             actions_per_target: 2000,
+            groups_per_rollout: 500,
+            targets_per_rollout_group: 20_000,
             assignments_per_request: 5000,
             targets_per_auto_assignment: 20_000,
             artifact_size: 1 << 30,
             artifact_storage: 20 << 30,
+        }
+    }
+}
+
+/// How this node works on rollouts.
+#[derive(Clone, Debug)]
+pub struct Rollouts {
+    /// Whether it does at all; others may.
+    pub scheduler: bool,
+    /// From one look at all active rollouts to the next.
+    pub every: Duration,
+    /// How many rollouts are worked on at the same time.
+    pub parallel: usize,
+    pub actions_per_transaction: u64,
+    /// A dynamic rollout that found no new targets looks again after this time.
+    pub dynamic_min_involve: Duration,
+}
+
+impl Default for Rollouts {
+    fn default() -> Rollouts {
+        Rollouts {
+            scheduler: true,
+            every: Duration::from_secs(2),
+            parallel: 2,
+            actions_per_transaction: 5000,
+            dynamic_min_involve: Duration::from_secs(60),
         }
     }
 }
@@ -103,6 +134,7 @@ impl Default for Settings {
             max_polling_time: Duration::from_secs(86_399),
             min_polling_time: Duration::from_secs(30),
             action_weight_if_absent: 1000,
+            rollouts: Rollouts::default(),
             implicit_tenant_create_allowed: true,
             reject_action_status_for_closed_action: false,
             skip_implicit_lock_for_tags: [

@@ -6,9 +6,9 @@ use anyhow::{Context, bail};
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use kettle_cluster::{Clock, Events, Job, Jobs};
 use kettle_db::{Db, migrate};
-use kettle_domain::{Services, actions, artifacts, targets, totals};
+use kettle_domain::{Services, actions, artifacts, rollouts, targets, totals};
 use kettle_rest::{AppState, HttpSettings};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     config::{Config, Loaded},
@@ -46,6 +46,9 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let following = events.follow(&db);
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
     let jobs = Jobs::start(&db, &events, &clock, [fold].into_iter().chain(clean_up(&config, &services)).collect());
+    let (stop_rollouts, rollouts_stopped) = watch::channel(false);
+    let rollouts =
+        config.rollouts.enabled.then(|| tokio::spawn(rollouts::schedule(services.clone(), rollouts_stopped)));
     let flushing = tokio::spawn(flush_last_seen(services.clone()));
     let renewing = tls.clone().map(|tls| tokio::spawn(tls.renew()));
 
@@ -66,7 +69,11 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let timeouts = Timeouts { header: config.server.header_timeout, grace: config.server.shutdown_grace };
     lifecycle::serve(listener, tls, router, readiness, timeouts).await?;
 
+    stop_rollouts.send_replace(true);
     jobs.stop().await;
+    if let Some(rollouts) = rollouts {
+        let _ = rollouts.await;
+    }
     flushing.abort();
     if let Some(renewing) = renewing {
         renewing.abort();

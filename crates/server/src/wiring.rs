@@ -3,7 +3,7 @@
 use anyhow::Context;
 use kettle_domain::{
     access::{Hierarchy, Rules, Scoping, User, Users},
-    settings::{Quotas, Settings, TenantDefaults},
+    settings::{Quotas, Rollouts, Settings, TenantDefaults},
 };
 
 use crate::config::{Config, Cors};
@@ -61,6 +61,8 @@ pub fn settings(config: &Config) -> Settings {
             distribution_set_types_per_target_type: quotas.max_distribution_set_types_per_target_type,
             artifacts_per_software_module: quotas.max_artifacts_per_software_module,
             actions_per_target: quotas.max_actions_per_target,
+            groups_per_rollout: quotas.max_rollout_groups_per_rollout,
+            targets_per_rollout_group: quotas.max_targets_per_rollout_group,
             assignments_per_request: quotas.max_target_distribution_set_assignments_per_manual_assignment,
             targets_per_auto_assignment: quotas.max_targets_per_auto_assignment,
             artifact_size: quotas.max_artifact_size,
@@ -75,6 +77,13 @@ pub fn settings(config: &Config) -> Settings {
             targettoken_enabled: authentication.targettoken_enabled,
             gatewaytoken_enabled: authentication.gatewaytoken_enabled,
             gatewaytoken_key: authentication.gatewaytoken_key.expose().to_owned(),
+        },
+        rollouts: Rollouts {
+            scheduler: config.rollouts.enabled,
+            every: config.rollouts.fixed_delay,
+            parallel: config.rollouts.parallel,
+            actions_per_transaction: config.rollouts.max_actions_per_transaction.max(1),
+            dynamic_min_involve: config.rollouts.dynamic_min_involve,
         },
         max_polling_time: config.controller.max_polling_time,
         min_polling_time: config.controller.min_polling_time,

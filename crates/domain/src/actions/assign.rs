@@ -21,6 +21,8 @@ use crate::{
 };
 
 const MAX_WEIGHT: i32 = 1000;
+/// What the first status of an action says that is not confirmed yet.
+pub(super) const WAITING: &str = "Waiting for the confirmation by the device before processing with the deployment";
 /// How often an assignment is tried when other transactions are in the way.
 const TRIES: u32 = 10;
 
@@ -143,7 +145,8 @@ async fn assign_set(
     let scope = targets::updatable(ctx).await?;
     let found = targets::store::lock_many(&**tx, ctx.tenant_id(), &scope, &ids).await?;
     // hawkBit: the quota comes before what is wrong with the set, and holds for targets that have the set already, too.
-    make_room(ctx, tx, settings, &found).await?;
+    let named: Vec<_> = found.iter().map(|target| (target.id, target.controller_id.as_str())).collect();
+    make_room(ctx, tx, settings, &named).await?;
     let full = full?;
     check_types(tx, full.set.ds_type, &found).await?;
     let (done, selected): (Vec<_>, Vec<_>) = found.into_iter().partition(|t| t.assigned_distribution_set == Some(set));
@@ -158,6 +161,7 @@ async fn assign_set(
     let selected_ids: Vec<i64> = selected.iter().map(|t| t.id).collect();
     if !offline {
         supersede(ctx, tx, settings, &selected_ids).await?;
+        cancel_scheduled(ctx, tx, &selected_ids).await?;
     }
     take_over(ctx, tx, set, &selected_ids, offline).await?;
     let auto_confirming = if settings.confirmation_flow && !offline {
@@ -251,10 +255,9 @@ async fn first_statuses(
         return note_all(ctx, tx, actions.iter(), ActionStatus::Running, vec![assigned]).await;
     }
     // hawkBit: with the confirmation flow on, the first row says so even of an action that does not wait.
-    let waiting = "Waiting for the confirmation by the device before processing with the deployment";
     let mut by_message: BTreeMap<&str, Vec<&Model>> = BTreeMap::new();
     for action in actions {
-        by_message.entry(confirmed.get(&action.target).map_or(waiting, String::as_str)).or_default().push(action);
+        by_message.entry(confirmed.get(&action.target).map_or(WAITING, String::as_str)).or_default().push(action);
     }
     for (message, actions) in by_message {
         let messages = vec![assigned.clone(), message.to_owned()];
@@ -272,7 +275,8 @@ async fn note_all(
 ) -> Result<()> {
     let actions: Vec<i64> = actions.map(|a| a.id).collect();
     let new = store::NewStatuses { actions: &actions, status, messages: &messages };
-    Ok(store::add_status_to_all(&**tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?)
+    let (engine, tenant, now) = (ctx.engine(), ctx.tenant_id(), ctx.now());
+    Ok(store::add_status_to_all(&**tx, engine, tenant, new, now, &ctx.actor_name(), now).await?)
 }
 
 /// A target with a type takes only sets of the types listed on it.
@@ -283,18 +287,21 @@ async fn check_types(tx: &Tx, ds_type: i64, targets: &[targets::Model]) -> Resul
     target_types::check_taking(&**tx, &types, ds_type).await
 }
 
-/// Each target may have so many actions; where the tenant wants it, the oldest make room (semantics.md A6).
-async fn make_room(ctx: &Ctx, tx: &mut Tx, settings: &TenantSettings, targets: &[targets::Model]) -> Result<()> {
+/// Each target may have so many actions; where the tenant wants it, the oldest make room (semantics.md A6). `targets` are
+/// held, as (id, controllerId).
+pub(super) async fn make_room(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &TenantSettings,
+    targets: &[(i64, &str)],
+) -> Result<()> {
     let quota = ctx.settings().quotas.actions_per_target;
     if quota <= 0 {
         return Ok(());
     }
-    let ids: Vec<i64> = targets.iter().map(|t| t.id).collect();
+    let ids: Vec<i64> = targets.iter().map(|(id, _)| *id).collect();
     let mut purged = HashSet::new();
-    for (target, total) in store::count_by_target(&**tx, ctx.engine(), ctx.tenant_id(), &ids).await? {
-        if total < quota {
-            continue;
-        }
+    for (target, total) in store::count_by_target(&**tx, ctx.engine(), ctx.tenant_id(), &ids, quota).await? {
         let percent = settings.quota_hit_percent;
         let room = if (1..100).contains(&percent) { percent * quota / 100 } else { 0 };
         if room < 1 {
@@ -304,7 +311,7 @@ async fn make_room(ctx: &Ctx, tx: &mut Tx, settings: &TenantSettings, targets: &
         purged.insert(target);
     }
     if !purged.is_empty() {
-        let purged = targets.iter().filter(|t| purged.contains(&t.id)).map(|t| t.controller_id.clone()).collect();
+        let purged = targets.iter().filter(|(id, _)| purged.contains(id)).map(|(_, name)| (*name).to_owned()).collect();
         targets::changed(ctx, tx, purged);
     }
     Ok(())
@@ -312,7 +319,7 @@ async fn make_room(ctx: &Ctx, tx: &mut Tx, settings: &TenantSettings, targets: &
 
 /// What was under way on the targets gives way: cancelled, or closed where the tenant wants that. Sets with a required
 /// migration step stay.
-async fn supersede(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, targets: &[i64]) -> Result<()> {
+pub(super) async fn supersede(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, targets: &[i64]) -> Result<()> {
     let migration_steps = Expr::col(Column::DistributionSet).in_subquery(store::migration_steps(ctx.tenant_id()));
     for chunk in targets.chunks(999) {
         let active = store::of_tenant(ctx.tenant_id(), &Scope::ALL)
@@ -337,21 +344,17 @@ async fn supersede(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, targets: &[i64
             .filter(Column::Tenant.eq(ctx.tenant_id()));
         update.filter(Column::Id.is_in(superseded.iter().map(|a| a.id))).exec(&**tx).await?;
         note_all(ctx, tx, superseded.iter(), status, vec![format!("{SERVER_PREFIX}{message}")]).await?;
-        entity::Entity::update_many()
-            .col_expr(Column::Status, Expr::val(ActionStatus::Canceled.code()))
-            .filter(Column::Tenant.eq(ctx.tenant_id()))
-            .filter(Column::Target.is_in(chunk.iter().copied()))
-            .filter(Column::Active.eq(false))
-            .filter(Column::Status.eq(ActionStatus::Scheduled.code()))
-            .filter(migration_steps.clone().not())
-            .exec(&**tx)
-            .await?;
     }
     Ok(())
 }
 
+/// What was scheduled for the targets will not start. Sets with a required migration step stay.
+pub(super) async fn cancel_scheduled(ctx: &Ctx, tx: &Tx, targets: &[i64]) -> Result<()> {
+    Ok(store::cancel_scheduled(&**tx, ctx.engine(), ctx.tenant_id(), targets).await?)
+}
+
 /// The targets now have the set assigned; offline, also installed.
-async fn take_over(ctx: &Ctx, tx: &Tx, set: i64, targets: &[i64], offline: bool) -> Result<()> {
+pub(super) async fn take_over(ctx: &Ctx, tx: &Tx, set: i64, targets: &[i64], offline: bool) -> Result<()> {
     use targets::entity::{Column, Entity};
     let status = if offline { UpdateStatus::InSync } else { UpdateStatus::Pending };
     for chunk in targets.chunks(999) {

@@ -3,7 +3,7 @@
 use kettle_cluster::Tx;
 use sea_orm::{ActiveModelTrait, Set};
 
-use super::{ActionStatus, ActionType, Model, SERVER_PREFIX, Shown, note, show_one, store, touched};
+use super::{ActionStatus, ActionType, Model, SERVER_PREFIX, Shown, ended, note, show_one, store, touched};
 use crate::{
     access::Permission,
     ctx::Ctx,
@@ -60,7 +60,9 @@ pub async fn force_quit(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
     note(ctx, &tx, id, ActionStatus::Canceled, &format!("{SERVER_PREFIX}A force quit has been performed.")).await?;
     close_canceled(ctx, &tx, target, &action, true).await?;
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    ended(ctx, &action);
+    Ok(())
 }
 
 /// Makes a soft, time-forced or download-only action forced. One that is forced already stays as it is. Nothing else

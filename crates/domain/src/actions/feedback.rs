@@ -4,8 +4,8 @@ use kettle_cluster::Tx;
 use sea_orm::{ActiveModelTrait, Set};
 
 use super::{
-    ActionStatus, ActionType, Model, SERVER_PREFIX, cancel::close_canceled, check_messages, check_status_quota, store,
-    touched,
+    ActionStatus, ActionType, Model, SERVER_PREFIX, cancel::close_canceled, check_messages, check_status_quota, ended,
+    store, touched,
 };
 use crate::{
     access::Scope,
@@ -65,7 +65,11 @@ pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
     let by = ctx.actor_name();
     store::report(&*tx, ctx.engine(), new, &action, target.as_ref(), &by, ctx.now()).await?;
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    if !action.is_active() {
+        ended(ctx, &action);
+    }
+    Ok(())
 }
 
 /// A report about a cancellation; the action must be under cancellation.
@@ -108,7 +112,11 @@ pub async fn cancel_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
     }
     store::add_status(&*tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    if status == ActionStatus::Canceled {
+        ended(ctx, &action);
+    }
+    Ok(())
 }
 
 fn check(feedback: &Feedback) -> Result<()> {

@@ -16,6 +16,7 @@ pub mod entity;
 mod feedback;
 pub mod fields;
 mod installed_base;
+pub(crate) mod of_rollout;
 mod of_set;
 pub(crate) mod store;
 mod window;
@@ -213,6 +214,13 @@ async fn rollout_names(ctx: &Ctx, ids: Vec<i64>) -> Result<HashMap<i64, String>>
         .iter()
         .map(|r| Ok((r.try_get("", "id")?, r.try_get("", "name")?)))
         .collect::<Result<_, sea_orm::DbErr>>()?)
+}
+
+/// An action has ended: its rollout may move on.
+fn ended(ctx: &Ctx, action: &Model) {
+    if let Some(rollout) = action.rollout {
+        ctx.services().rollouts.report(&ctx.tenant, rollout);
+    }
 }
 
 /// The row with its revision counted up; with `by_operator`, also its audit columns: devices leave those alone.

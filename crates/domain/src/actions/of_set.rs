@@ -36,7 +36,8 @@ async fn note_each(ctx: &Ctx, tx: &Tx, actions: &[i64], status: ActionStatus, me
     let messages = [format!("{SERVER_PREFIX}{message}")];
     for actions in actions.chunks(AT_ONCE) {
         let new = store::NewStatuses { actions, status, messages: &messages };
-        store::add_status_to_all(&**tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
+        let (engine, tenant, now) = (ctx.engine(), ctx.tenant_id(), ctx.now());
+        store::add_status_to_all(&**tx, engine, tenant, new, now, &ctx.actor_name(), now).await?;
     }
     Ok(())
 }

@@ -76,18 +76,20 @@ pub async fn active(db: &impl ConnectionTrait, tenant: &str, targets: &[i64]) ->
     Ok(found)
 }
 
-/// How many actions each of `targets` has, in any state.
+/// How many actions those of `targets` have that have `at_least` so many, in any state.
 pub async fn count_by_target(
     db: &impl ConnectionTrait,
     engine: Engine,
     tenant: &str,
     targets: &[i64],
+    at_least: i64,
 ) -> Result<Vec<(i64, i64)>, DbErr> {
     let sql = format!(
-        "SELECT target, count(*) AS n FROM sp_action WHERE tenant = $1 AND target IN {} GROUP BY target",
+        "SELECT target, count(*) AS n FROM sp_action WHERE tenant = $1 AND target IN {} GROUP BY target \
+         HAVING count(*) >= $3",
         engine.json_values(2, "bigint")
     );
-    let values = [tenant.into(), json(&targets)?.into()];
+    let values = [tenant.into(), json(&targets)?.into(), at_least.into()];
     let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
     rows.iter().map(|r| Ok((r.try_get("", "target")?, r.try_get("", "n")?))).collect()
 }
@@ -266,6 +268,25 @@ pub async fn insert_all(
     Ok(actions)
 }
 
+/// Cancels what is scheduled for targets, but for sets with a required migration step.
+pub async fn cancel_scheduled(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    targets: &[i64],
+) -> Result<(), DbErr> {
+    let sql = format!(
+        "UPDATE sp_action SET status = $3 WHERE tenant = $1 AND target IN {} AND active = false AND status = $4 \
+         AND distribution_set NOT IN \
+         (SELECT id FROM sp_distribution_set WHERE tenant = $1 AND required_migration_step = true)",
+        engine.json_values(2, "bigint")
+    );
+    let (canceled, scheduled) = (ActionStatus::Canceled.code(), ActionStatus::Scheduled.code());
+    let values = [tenant.into(), json(&targets)?.into(), canceled.into(), scheduled.into()];
+    db.execute_raw(engine.statement(&sql, values)).await?;
+    Ok(())
+}
+
 /// The sets that no new assignment puts aside.
 pub fn migration_steps(tenant: &str) -> SelectStatement {
     use crate::distribution_sets::entity::{Column, Entity};
@@ -379,6 +400,7 @@ pub async fn add_status_to_all(
     engine: Engine,
     tenant: &str,
     new: NewStatuses<'_>,
+    occurred_at: i64,
     by: &str,
     now: i64,
 ) -> Result<(), DbErr> {
@@ -389,14 +411,23 @@ pub async fn add_status_to_all(
     let sql = format!(
         "INSERT INTO sp_action_status (tenant, created_at, created_by, last_modified_at, last_modified_by, \
          optlock_revision, target_occurred_at, status, action) \
-         SELECT $2, $3, $4, $3, $4, 1, $3, $5, r.id FROM {} RETURNING id",
+         SELECT $2, $3, $4, $3, $4, 1, $6, $5, r.id FROM {} RETURNING id",
         engine.json_rows(1, "r", &[("id", "bigint")])
     );
     let ids: Vec<_> = actions.iter().map(|id| serde_json::json!({ "id": id })).collect();
-    let values = [json(&ids)?.into(), tenant.into(), now.into(), by.into(), status.code().into()];
+    let values = [json(&ids)?.into(), tenant.into(), now.into(), by.into(), status.code().into(), occurred_at.into()];
     let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
     let ids = rows.iter().map(|r| r.try_get("", "id")).collect::<Result<Vec<i64>, _>>()?;
-    add_messages(db, engine, &ids, messages).await
+    let pieces: Vec<_> = messages.iter().flat_map(|m| pieces(m)).map(|m| json!({ "message": m })).collect();
+    let sql = format!(
+        "INSERT INTO sp_action_status_messages (action_status, detail_message) SELECT s.id, m.message \
+         FROM {} CROSS JOIN {}",
+        engine.json_rows(1, "s", &[("id", "bigint")]),
+        engine.json_rows(2, "m", &[("message", "text")])
+    );
+    let ids: Vec<_> = ids.iter().map(|id| json!({ "id": id })).collect();
+    db.execute_raw(engine.statement(&sql, [json(&ids)?.into(), json(&pieces)?.into()])).await?;
+    Ok(())
 }
 
 #[derive(Serialize)]

@@ -2,7 +2,7 @@
 
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QuerySelect, Select,
-    sea_query::{Alias, Expr, Query},
+    sea_query::{Expr, Query},
 };
 
 use super::entity::{Column, Entity, Model};
@@ -44,13 +44,6 @@ pub fn eligible(
             .and(Expr::col((actions::entity::Entity, actions::entity::Column::Target)).equals((Entity, Column::Id)))
             .and(Expr::col((actions::entity::Entity, actions::entity::Column::DistributionSet)).eq(set)),
     );
-    let (link, of_type) = (Alias::new("sp_target_type_ds_type"), Alias::new("target_type"));
-    let mut takes = Query::select();
-    takes
-        .expr(Expr::val(1))
-        .from(link.clone())
-        .and_where(Expr::col((link.clone(), of_type)).equals((Entity, Column::TargetType)))
-        .and_where(Expr::col((link, Alias::new("distribution_set_type"))).eq(ds_type));
-    let compatible = Condition::any().add(Column::TargetType.is_null()).add(Expr::exists(takes));
+    let compatible = targets::store::compatible(ds_type);
     targets::store::of_tenant(tenant, scope).filter(which).filter(Expr::exists(of_set).not()).filter(compatible)
 }

@@ -7,7 +7,7 @@ use kettle_db::{Engine, column};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QueryResult,
     QuerySelect, Select,
-    sea_query::{BinOper, Expr, Func},
+    sea_query::{Alias, BinOper, Expr, Func, Query},
 };
 use serde::Serialize;
 
@@ -91,6 +91,35 @@ pub async fn lock_ids(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> R
         found.extend(select.into_tuple::<String>().all(db).await?);
     }
     Ok(found)
+}
+
+/// As [`lock_ids`], in one statement for any number; gives (id, controllerId) in the order of the ids.
+pub async fn hold_all(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    ids: &[i64],
+) -> Result<Vec<(i64, String)>, DbErr> {
+    let sql = format!(
+        "SELECT id, controller_id FROM sp_target WHERE tenant = $1 AND id IN {} ORDER BY id{}",
+        engine.json_values(2, "bigint"),
+        engine.for_update()
+    );
+    let ids = serde_json::to_string(ids).map_err(|e| DbErr::Custom(e.to_string()))?;
+    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), ids.into()])).await?;
+    rows.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "controller_id")?))).collect()
+}
+
+/// Targets whose type takes sets of the type `ds_type`, or that have none.
+pub fn compatible(ds_type: i64) -> Condition {
+    let (link, of_type) = (Alias::new("sp_target_type_ds_type"), Alias::new("target_type"));
+    let mut takes = Query::select();
+    takes
+        .expr(Expr::val(1))
+        .from(link.clone())
+        .and_where(Expr::col((link.clone(), of_type)).equals((Entity, Column::TargetType)))
+        .and_where(Expr::col((link, Alias::new("distribution_set_type"))).eq(ds_type));
+    Condition::any().add(Column::TargetType.is_null()).add(Expr::exists(takes))
 }
 
 /// A row to insert: [`insert_all`] takes any number of them in one statement.

@@ -44,6 +44,8 @@ pub struct TenantSettings {
     pub confirmation_flow: bool,
     pub implicit_lock: bool,
     pub quota_hit_percent: i64,
+    /// Rollouts wait for an approval, unless who creates them may approve.
+    pub rollout_approval: bool,
     /// How old actions get before the automatic clean-up deletes them; below 0: it does not.
     pub cleanup_expiry_ms: i64,
     /// In which statuses, as the tenant wrote them.

@@ -13,7 +13,7 @@ use super::{
     keys::USERS,
     settings::{
         Access, Authentication, AutoCleanup, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi, Log, LogFormat,
-        OpenApi, Quotas, Repository, RequestLog, Security, Server, Ssl, User,
+        OpenApi, Quotas, Repository, RequestLog, Rollouts, Security, Server, Ssl, User,
     },
     sources::{Findings, Raw, Setting, Settings},
     value::{self, Secret},
@@ -47,6 +47,15 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
         auto_cleanup: AutoCleanup {
             enabled: read.one("hawkbit.autocleanup.scheduler.enabled", value::boolean),
             fixed_delay: read.one("hawkbit.autocleanup.scheduler.fixedDelay", delay),
+        },
+        rollouts: Rollouts {
+            enabled: read.one("hawkbit.rollout.scheduler.enabled", value::boolean),
+            fixed_delay: read.one("hawkbit.rollout.scheduler.fixedDelay", delay),
+            parallel: read.one("hawkbit.rollout.executor.thread-pool.size", parallel),
+            max_actions_per_transaction: read
+                .one("hawkbit.repository.jpa.management.rollout.max.actions.per.transaction", value::count),
+            dynamic_min_involve: read
+                .one("hawkbit.server.repository.dynamicRolloutsMinInvolvePeriodMS", value::duration),
         },
         access: access(&mut read),
         quotas: quotas(&mut read),
@@ -226,6 +235,8 @@ fn quotas(read: &mut Reader<'_>) -> Quotas {
         max_artifacts_per_software_module: read
             .one("hawkbit.server.security.dos.maxArtifactsPerSoftwareModule", integer),
         max_actions_per_target: read.one("hawkbit.server.security.dos.maxActionsPerTarget", integer),
+        max_rollout_groups_per_rollout: read.one("hawkbit.server.security.dos.maxRolloutGroupsPerRollout", integer),
+        max_targets_per_rollout_group: read.one("hawkbit.server.security.dos.maxTargetsPerRolloutGroup", integer),
         max_target_distribution_set_assignments_per_manual_assignment: read
             .one("hawkbit.server.security.dos.maxTargetDistributionSetAssignmentsPerManualAssignment", integer),
         max_targets_per_auto_assignment: read.one("hawkbit.server.security.dos.maxTargetsPerAutoAssignment", integer),
@@ -338,6 +349,10 @@ fn realm(text: &str) -> Result<String, String> {
 fn delay(text: &str) -> Result<Duration, String> {
     let delay = value::duration(text)?;
     if delay.is_zero() { Err("expected a duration above 0".to_owned()) } else { Ok(delay) }
+}
+
+fn parallel(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a whole number from 1".to_owned())
 }
 
 fn size(text: &str) -> Result<usize, String> {

@@ -43,6 +43,11 @@ pub const KEYS: &[(&str, Form)] = &[
     ("org.eclipse.hawkbit.artifact.fs.path", Scalar),
     ("hawkbit.autocleanup.scheduler.enabled", Scalar),
     ("hawkbit.autocleanup.scheduler.fixedDelay", Scalar),
+    ("hawkbit.rollout.scheduler.enabled", Scalar),
+    ("hawkbit.rollout.scheduler.fixedDelay", Scalar),
+    ("hawkbit.rollout.executor.thread-pool.size", Scalar),
+    ("hawkbit.repository.jpa.management.rollout.max.actions.per.transaction", Scalar),
+    ("hawkbit.server.repository.dynamicRolloutsMinInvolvePeriodMS", Scalar),
     ("hawkbit.cache.ttl", Scalar),
     ("hawkbit.controller.pollingTime", Scalar),
     ("hawkbit.controller.pollingOverdueTime", Scalar),
@@ -100,6 +105,8 @@ pub const KEYS: &[(&str, Form)] = &[
     ("hawkbit.server.security.dos.maxDistributionSetTypesPerTargetType", Scalar),
     ("hawkbit.server.security.dos.maxArtifactsPerSoftwareModule", Scalar),
     ("hawkbit.server.security.dos.maxActionsPerTarget", Scalar),
+    ("hawkbit.server.security.dos.maxRolloutGroupsPerRollout", Scalar),
+    ("hawkbit.server.security.dos.maxTargetsPerRolloutGroup", Scalar),
     ("hawkbit.server.security.dos.maxTargetDistributionSetAssignmentsPerManualAssignment", Scalar),
     ("hawkbit.server.security.dos.maxTargetsPerAutoAssignment", Scalar),
     ("hawkbit.server.security.dos.maxArtifactSize", Scalar),
@@ -119,15 +126,9 @@ const TRUST_STORE: &str = "TLS reads PEM files. `openssl pkcs12 -in STORE -nokey
 /// Keys of hawkBit and Spring that are accepted without effect, and why. `.*` stands for everything below.
 pub const IGNORED: &[(&str, &str)] = &[
     ("hawkbit.server.ddi.security.rp.authoritiesSeparatorRegex", "authorities are separated by a comma or a semicolon"),
-    ("hawkbit.server.security.dos.maxRolloutGroupsPerRollout", "rollouts are not part of this version"),
-    ("hawkbit.server.security.dos.maxTargetsPerRolloutGroup", "rollouts are not part of this version"),
-    ("hawkbit.rollout.executor.*", "jobs run without thread pools of their own"),
     ("hawkbit.autoassign.executor.*", "jobs run without thread pools of their own"),
     ("hawkbit.executor.*", "jobs run without thread pools of their own"),
-    ("hawkbit.rollout.scheduler.*", "jobs have no settings in this version"),
     ("hawkbit.autoassign.scheduler.*", "jobs have no settings in this version"),
-    ("hawkbit.repository.jpa.management.rollout.max.actions.per.transaction", "jobs have no settings in this version"),
-    ("hawkbit.server.repository.dynamicRolloutsMinInvolvePeriodMS", "jobs have no settings in this version"),
     ("hawkbit.lock", "leases replace hawkBit's locks"),
     ("hawkbit.repository.cluster.lock.*", "leases replace hawkBit's locks"),
     ("hawkbit.server.repository.dsInvalidationLockTimeout", "leases replace hawkBit's locks"),
@@ -384,9 +385,7 @@ mod tests {
 
     #[test]
     fn settings_of_hawkbit_without_meaning_are_known() {
-        for spelled in
-            ["hawkbit.rollout.executor.thread-pool.size", "spring.jpa.show-sql", "hawkbit.lock", "hawkbit.cache.spec"]
-        {
+        for spelled in ["hawkbit.executor.coreThreads", "spring.jpa.show-sql", "hawkbit.lock", "hawkbit.cache.spec"] {
             assert!(matches!(dotted(spelled), Lookup::Ignored { .. }), "{spelled}");
             assert!(matches!(environment(&variable(spelled)), Some(Lookup::Ignored { .. })), "{spelled}");
         }

@@ -27,6 +27,7 @@ pub struct Config {
     pub repository: Repository,
     pub clients: Clients,
     pub auto_cleanup: AutoCleanup,
+    pub rollouts: Rollouts,
     pub access: Access,
     pub quotas: Quotas,
     /// By name.
@@ -192,6 +193,19 @@ pub struct AutoCleanup {
     pub fixed_delay: Duration,
 }
 
+/// The scheduler of rollouts, semantics B7.
+#[derive(Clone, Debug)]
+pub struct Rollouts {
+    pub enabled: bool,
+    /// From one look at all active rollouts to the next.
+    pub fixed_delay: Duration,
+    /// How many rollouts are worked on at the same time.
+    pub parallel: usize,
+    pub max_actions_per_transaction: u64,
+    /// A dynamic rollout that found no new targets looks again after this time.
+    pub dynamic_min_involve: Duration,
+}
+
 /// How authorities are read, semantics E1.
 #[derive(Clone, Debug)]
 pub struct Access {
@@ -224,6 +238,8 @@ pub struct Quotas {
     pub max_distribution_set_types_per_target_type: i64,
     pub max_artifacts_per_software_module: i64,
     pub max_actions_per_target: i64,
+    pub max_rollout_groups_per_rollout: i64,
+    pub max_targets_per_rollout_group: i64,
     pub max_target_distribution_set_assignments_per_manual_assignment: i64,
     pub max_targets_per_auto_assignment: i64,
     /// Bytes.

@@ -287,7 +287,7 @@ fn a_broken_file_is_reported_by_line_without_its_text() {
 
 #[test]
 fn settings_without_effect_and_unknown_variables_are_warnings() {
-    let file = "[hawkbit.rollout.executor.thread-pool]\nsize = 4";
+    let file = "[hawkbit.executor]\ncoreThreads = 4";
     let env = &[
         ("SPRING_JPA_SHOW_SQL", "true"),
         ("HAWKBIT_CONTROLLER_POLINGTIME", "geheim"),
@@ -305,7 +305,7 @@ fn settings_without_effect_and_unknown_variables_are_warnings() {
             "environment SPRING_JPA_SHOW_SQL has no effect: part of Spring's database layer",
         ]
     );
-    assert!(of_file.starts_with("hawkbit.rollout.executor.thread-pool.size (from /"), "{of_file}");
+    assert!(of_file.starts_with("hawkbit.executor.coreThreads (from /"), "{of_file}");
     assert!(
         of_file.ends_with("kettle.toml line 2) has no effect: jobs run without thread pools of their own"),
         "{of_file}"

@@ -1,0 +1,90 @@
+//! The statements of passes. All bind the tenant, or ids that a statement that does gave.
+
+use kettle_db::Engine;
+use sea_orm::{
+    ConnectionTrait, DbErr, Order, QueryOrder, QuerySelect, QueryTrait, Select,
+    sea_query::{Expr, Query},
+};
+
+use crate::{
+    rollouts::{RolloutStatus, entity::membership},
+    targets::entity::{Column, Entity},
+};
+
+/// Rollouts of all tenants that may have something to do by themselves, as (tenant, id): what each of them waits for is
+/// another matter.
+pub async fn active(db: &impl ConnectionTrait, engine: Engine, now: i64) -> Result<Vec<(String, i64)>, DbErr> {
+    let at_work = [
+        RolloutStatus::Creating,
+        RolloutStatus::Starting,
+        RolloutStatus::Running,
+        RolloutStatus::Stopping,
+        RolloutStatus::Deleting,
+    ];
+    let codes: Vec<String> = at_work.iter().map(|status| status.code().to_string()).collect();
+    let sql = format!(
+        "SELECT tenant, id FROM sp_rollout WHERE status IN ({}) OR (status = $1 AND start_at <= $2) ORDER BY id",
+        codes.join(", ")
+    );
+    let rows = db.query_all_raw(engine.statement(&sql, [RolloutStatus::Ready.code().into(), now.into()])).await?;
+    rows.iter().map(|row| Ok((row.try_get("", "tenant")?, row.try_get("", "id")?))).collect()
+}
+
+/// Puts the first `limit` of `targets` into a group, and gives their ids in order.
+pub async fn join(
+    db: &impl ConnectionTrait,
+    group: i64,
+    targets: Select<Entity>,
+    limit: u64,
+) -> Result<Vec<i64>, DbErr> {
+    let mut rows = targets.select_only().column(Column::Id).order_by(Column::Id, Order::Asc).limit(limit).into_query();
+    rows.expr(Expr::val(group));
+    let mut insert = Query::insert();
+    insert.into_table(membership::Entity).columns([membership::Column::Target, membership::Column::RolloutGroup]);
+    insert.select_from(rows).map_err(|e| DbErr::Custom(e.to_string()))?;
+    insert.returning_col(membership::Column::Target);
+    let rows = db.query_all(&insert).await?;
+    let mut joined = rows.iter().map(|row| row.try_get("", "target")).collect::<Result<Vec<i64>, _>>()?;
+    joined.sort_unstable();
+    Ok(joined)
+}
+
+/// Up to `limit` targets of a group above `after` that have no action of it yet, by id.
+pub async fn without_action(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    group: i64,
+    after: i64,
+    limit: u64,
+) -> Result<Vec<i64>, DbErr> {
+    let sql = "SELECT m.target FROM sp_rollout_target_group m WHERE m.rollout_group = $2 AND m.target > $3 \
+               AND NOT EXISTS (SELECT 1 FROM sp_action a \
+               WHERE a.tenant = $1 AND a.rollout_group = m.rollout_group AND a.target = m.target) \
+               ORDER BY m.target LIMIT $4";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows =
+        db.query_all_raw(engine.statement(sql, [tenant.into(), group.into(), after.into(), limit.into()])).await?;
+    rows.iter().map(|row| row.try_get("", "target")).collect()
+}
+
+/// Takes up to `limit` targets out of groups; returns how many there were.
+pub async fn leave(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    groups: &[i64],
+    limit: u64,
+) -> Result<u64, DbErr> {
+    let sql = format!(
+        "DELETE FROM sp_rollout_target_group WHERE rollout_group IN \
+         (SELECT id FROM sp_rollout_group WHERE tenant = $1 AND id IN {}) AND target IN \
+         (SELECT target FROM sp_rollout_target_group WHERE rollout_group IN {} LIMIT $3)",
+        engine.json_values(2, "bigint"),
+        engine.json_values(2, "bigint")
+    );
+    let ids = serde_json::to_string(groups).map_err(|e| DbErr::Custom(e.to_string()))?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let done = db.execute_raw(engine.statement(&sql, [tenant.into(), ids.into(), limit.into()])).await?;
+    Ok(done.rows_affected())
+}
