@@ -34,8 +34,12 @@ macro_rules! migration {
 }
 
 /// Every migration, in order.
-pub const ALL: &[Migration] =
-    &[migration!(1, "hawkbit_tables"), migration!(2, "kettle_tables"), migration!(3, "indexes")];
+pub const ALL: &[Migration] = &[
+    migration!(1, "hawkbit_tables"),
+    migration!(2, "kettle_tables"),
+    migration!(3, "indexes"),
+    migration!(4, "rollouts"),
+];
 
 impl Migration {
     pub fn sql(&self, engine: Engine) -> &'static str {
