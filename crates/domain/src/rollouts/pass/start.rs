@@ -63,10 +63,12 @@ async fn schedule(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model, group: &Group) ->
     let (engine, tenant) = (ctx.engine(), ctx.tenant_id());
     let settings = pass.settings(ctx).await?;
     let wave = wave(rollout, group);
+    // A pass that was broken off has left some.
+    let begun = !rollouts::counts(ctx.db().read(), engine, tenant, &[group.id]).await?.is_empty();
     let mut after = 0;
     loop {
         let Some(mut tx) = pass.shared_step(ctx, rollout, RolloutStatus::Starting).await? else { return Ok(false) };
-        let missing = store::without_action(&*tx, engine, tenant, group.id, after, BATCH).await?;
+        let mut missing = store::members_after(&*tx, group.id, after, BATCH).await?;
         let Some(&last) = missing.last() else {
             let mut row = group_row(ctx, group);
             row.status = Set(GroupStatus::Scheduled.code());
@@ -74,6 +76,10 @@ async fn schedule(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model, group: &Group) ->
             tx.commit().await?;
             return Ok(true);
         };
+        if begun {
+            let done = store::with_action(&*tx, engine, tenant, group.id, &missing).await?;
+            missing.retain(|target| !done.contains(target));
+        }
         let held = targets::store::hold_all(&*tx, engine, tenant, &missing).await?;
         actions::of_rollout::schedule(ctx, &mut tx, &settings, &wave, &held).await?;
         tx.commit().await?;

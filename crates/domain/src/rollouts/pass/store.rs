@@ -1,8 +1,10 @@
 //! The statements of passes. All bind the tenant, or ids that a statement that does gave.
 
+use std::collections::HashSet;
+
 use kettle_db::Engine;
 use sea_orm::{
-    ConnectionTrait, DbErr, Order, QueryOrder, QuerySelect, QueryTrait, Select,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
     sea_query::{Expr, Query},
 };
 
@@ -49,22 +51,29 @@ pub async fn join(
     Ok(joined)
 }
 
-/// Up to `limit` targets of a group above `after` that have no action of it yet, by id.
-pub async fn without_action(
+/// Up to `limit` targets of a group with ids above `after`, by id.
+pub async fn members_after(db: &impl ConnectionTrait, group: i64, after: i64, limit: u64) -> Result<Vec<i64>, DbErr> {
+    use membership::Column;
+    let of_group = membership::Entity::find().filter(Column::RolloutGroup.eq(group)).filter(Column::Target.gt(after));
+    let select = of_group.select_only().column(Column::Target).order_by_asc(Column::Target).limit(limit);
+    select.into_tuple().all(db).await
+}
+
+/// Those of `targets` that have an action of a group.
+pub async fn with_action(
     db: &impl ConnectionTrait,
     engine: Engine,
     tenant: &str,
     group: i64,
-    after: i64,
-    limit: u64,
-) -> Result<Vec<i64>, DbErr> {
-    let sql = "SELECT m.target FROM sp_rollout_target_group m WHERE m.rollout_group = $2 AND m.target > $3 \
-               AND NOT EXISTS (SELECT 1 FROM sp_action a \
-               WHERE a.tenant = $1 AND a.rollout_group = m.rollout_group AND a.target = m.target) \
-               ORDER BY m.target LIMIT $4";
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows =
-        db.query_all_raw(engine.statement(sql, [tenant.into(), group.into(), after.into(), limit.into()])).await?;
+    targets: &[i64],
+) -> Result<HashSet<i64>, DbErr> {
+    // The sum keeps a planner without statistics from reading the whole group for each of the targets.
+    let sql = format!(
+        "SELECT target FROM sp_action WHERE tenant = $1 AND target IN {} AND rollout_group + 0 = $3",
+        engine.json_values(2, "bigint")
+    );
+    let ids = serde_json::to_string(targets).map_err(|e| DbErr::Custom(e.to_string()))?;
+    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), ids.into(), group.into()])).await?;
     rows.iter().map(|row| row.try_get("", "target")).collect()
 }
 
