@@ -156,3 +156,132 @@ fn next_of_all(groups: &[Counted]) -> Vec<i64> {
     let next = last.map(|last| children(groups, last.group.id)).unwrap_or_default();
     if next.is_empty() { groups.iter().find(scheduled).map(|g| g.group.id).into_iter().collect() } else { next }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollouts::{RolloutStatus, testing};
+
+    /// A group with its success and error thresholds (50 and 50), its total, and counts by status.
+    fn counted(id: i64, status: GroupStatus, total: i64, counts: &[(ActionStatus, i64)]) -> Counted {
+        let group = Group { total_targets: Some(total), ..testing::group(id, status) };
+        Counted { group, total, counts: Counts(counts.iter().copied().collect()) }
+    }
+
+    fn running() -> Model {
+        testing::rollout(RolloutStatus::Running)
+    }
+
+    #[track_caller]
+    fn check(groups: &[Counted], expected: Moves) {
+        assert_eq!(moves(&running(), groups), expected);
+    }
+
+    use ActionStatus::{Canceled, Downloaded, Error, Finished, Running, Scheduled};
+
+    #[test]
+    fn a_group_below_its_thresholds_is_left_alone() {
+        let next = counted(2, GroupStatus::Scheduled, 4, &[]);
+        check(
+            &[counted(1, GroupStatus::Running, 4, &[(Running, 2), (Finished, 1), (Error, 1)]), next],
+            Moves::default(),
+        );
+    }
+
+    #[test]
+    fn success_starts_the_next_group_and_the_last_report_ends_this_one() {
+        let next = || counted(2, GroupStatus::Scheduled, 4, &[]);
+        let half = counted(1, GroupStatus::Running, 4, &[(Running, 2), (Finished, 2)]);
+        check(&[half, next()], Moves { started: vec![2], ..Moves::default() });
+        let all = counted(1, GroupStatus::Running, 4, &[(Canceled, 1), (Finished, 3)]);
+        check(&[all, next()], Moves { started: vec![2], finished: vec![1], ..Moves::default() });
+        let last = counted(1, GroupStatus::Running, 4, &[(Canceled, 3), (Finished, 1)]);
+        check(&[last], Moves { finished: vec![1], over: true, ..Moves::default() });
+    }
+
+    #[test]
+    fn errors_above_the_threshold_fail_the_group_and_pause_the_rollout() {
+        let next = || counted(2, GroupStatus::Scheduled, 4, &[]);
+        let half = counted(1, GroupStatus::Running, 4, &[(Running, 2), (Error, 2)]);
+        check(&[half, next()], Moves::default());
+        let most = || counted(1, GroupStatus::Running, 4, &[(Finished, 1), (Error, 3)]);
+        check(&[most(), next()], Moves { failed: vec![1], pause: true, ..Moves::default() });
+        check(&[most()], Moves { failed: vec![1], pause: true, over: true, ..Moves::default() });
+    }
+
+    #[test]
+    fn after_a_group_has_failed_no_other_starts_one() {
+        let failed = counted(1, GroupStatus::Running, 4, &[(Error, 4)]);
+        let done = counted(2, GroupStatus::Running, 4, &[(Finished, 2), (Running, 2)]);
+        let next = counted(3, GroupStatus::Scheduled, 4, &[]);
+        check(&[failed, done, next], Moves { failed: vec![1], pause: true, ..Moves::default() });
+    }
+
+    #[test]
+    fn a_group_that_is_to_pause_does_so_only_before_another() {
+        let pausing = |status| {
+            let mut counted = counted(1, status, 2, &[(Finished, 1), (Running, 1)]);
+            counted.group.success_action = SuccessAction::Pause.code();
+            counted
+        };
+        let next = |status| counted(2, status, 2, &[(Running, 2)]);
+        let paused = Moves { pause: true, ..Moves::default() };
+        check(&[pausing(GroupStatus::Running), next(GroupStatus::Scheduled)], paused);
+        check(&[pausing(GroupStatus::Running), next(GroupStatus::Running)], Moves::default());
+    }
+
+    #[test]
+    fn without_a_running_group_the_next_one_starts_or_the_rollout_is_over() {
+        let failed = || counted(1, GroupStatus::Error, 2, &[]);
+        check(&[failed(), counted(2, GroupStatus::Scheduled, 2, &[])], Moves { started: vec![2], ..Moves::default() });
+        check(&[failed()], Moves { over: true, ..Moves::default() });
+        let first = [counted(1, GroupStatus::Scheduled, 2, &[]), counted(2, GroupStatus::Scheduled, 2, &[])];
+        check(&first, Moves { started: vec![1], ..Moves::default() });
+    }
+
+    #[test]
+    fn deleted_targets_are_counted_off_and_an_empty_group_is_done() {
+        let mut half = counted(1, GroupStatus::Running, 4, &[(Running, 1), (Finished, 1)]);
+        half.total = 2;
+        let next = || counted(2, GroupStatus::Scheduled, 4, &[]);
+        check(&[half, next()], Moves { totals: vec![(1, 2)], started: vec![2], ..Moves::default() });
+        let empty = counted(1, GroupStatus::Running, 0, &[]);
+        check(&[empty, next()], Moves { started: vec![2], finished: vec![1], ..Moves::default() });
+    }
+
+    #[test]
+    fn the_last_dynamic_group_is_measured_by_what_it_can_take_and_does_not_end() {
+        let dynamic = |finished| {
+            let mut counted = counted(1, GroupStatus::Running, finished, &[(Finished, finished)]);
+            (counted.group.is_dynamic, counted.group.target_percentage) = (true, Some(10.0));
+            counted
+        };
+        check(&[dynamic(4)], Moves::default());
+        check(&[dynamic(5)], Moves::default());
+        let next = counted(2, GroupStatus::Scheduled, 0, &[]);
+        let moves = Moves { started: vec![2], finished: vec![1], ..Moves::default() };
+        check(&[dynamic(5), next], moves);
+    }
+
+    #[test]
+    fn download_only_rollouts_count_downloads() {
+        let rollout = Model { action_type: ActionType::DownloadOnly.code(), ..running() };
+        let of = |counts: &[(ActionStatus, i64)]| {
+            moves(&rollout, &[counted(1, GroupStatus::Running, 2, counts), counted(2, GroupStatus::Scheduled, 2, &[])])
+        };
+        assert_eq!(of(&[(Finished, 1), (Running, 1)]), Moves::default());
+        assert_eq!(of(&[(Downloaded, 1), (Running, 1)]), Moves { started: vec![2], ..Moves::default() });
+        assert_eq!(of(&[(Downloaded, 2)]), Moves { started: vec![2], finished: vec![1], ..Moves::default() });
+    }
+
+    #[test]
+    fn a_threshold_is_a_whole_number_and_compared_in_single_precision() {
+        for (expression, expected) in [("50", Some(0.5)), ("+7", Some(0.07)), ("", None), ("1.5", None), (" 1", None)] {
+            assert_eq!(threshold(expression), expected, "{expression:?}");
+        }
+        let group = Group { success_condition_exp: "x".into(), ..testing::group(1, GroupStatus::Running) };
+        assert!(!succeeded(&running(), &group, 1, &Counts([(Finished, 1)].into())));
+        let group = Group { success_condition_exp: "70".into(), ..testing::group(1, GroupStatus::Running) };
+        assert!(succeeded(&running(), &group, 10, &Counts([(Finished, 7), (Scheduled, 3)].into())));
+    }
+}

@@ -11,6 +11,8 @@ mod operate;
 mod pass;
 mod scheduler;
 pub(crate) mod store;
+#[cfg(test)]
+mod testing;
 mod wakes;
 
 pub use entity::{GroupStatus, Model, RolloutStatus, SuccessAction, group::Model as Group};
