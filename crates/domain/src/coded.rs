@@ -8,6 +8,9 @@ macro_rules! coded {
         pub enum $type { $($variant = $code),* }
 
         impl $type {
+            /// All values.
+            pub const ALL: &'static [$type] = &[$($type::$variant),*];
+
             /// All names that clients see.
             pub const NAMES: &'static [&'static str] = &[$($name),*];
 

@@ -8,6 +8,7 @@ use crate::{
     actions,
     ctx::Ctx,
     error::{Kind, Result},
+    rollouts::{self, RolloutStatus},
 };
 
 /// What becomes of the rollouts and actions of an invalidated set.
@@ -44,11 +45,11 @@ pub async fn invalidate(ctx: &Ctx, id: i64, cancelation: Cancelation) -> Result<
     let (engine, tenant) = (ctx.engine(), ctx.tenant_id());
     let end_rollouts = match cancelation {
         Cancelation::None => None,
-        Cancelation::Soft => Some(store::ROLLOUT_STOPPING),
-        Cancelation::Force => Some(store::ROLLOUT_DELETING),
+        Cancelation::Soft => Some(RolloutStatus::Stopping),
+        Cancelation::Force => Some(RolloutStatus::Deleting),
     };
     if let Some(status) = end_rollouts {
-        store::end_rollouts(&*tx, engine, tenant, id, status, &ctx.actor_name(), ctx.now()).await?;
+        rollouts::end_all_of_set(ctx, &mut tx, id, status).await?;
         actions::cancel_of_set(ctx, &mut tx, id, cancelation == Cancelation::Force).await?;
     }
     store::leave_target_filters(&*tx, engine, tenant, id).await?;

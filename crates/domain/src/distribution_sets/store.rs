@@ -135,29 +135,6 @@ pub async fn leave_target_filters(
     Ok(())
 }
 
-/// The stored statuses of a rollout (semantics.md G3) that an invalidated set's rollouts get.
-pub const ROLLOUT_DELETING: i32 = 9;
-pub const ROLLOUT_STOPPING: i32 = 13;
-
-/// Gives `status` to the set's rollouts that can be stopped: those that are neither over nor on their way to be.
-pub async fn end_rollouts(
-    db: &impl ConnectionTrait,
-    engine: Engine,
-    tenant: &str,
-    set: i64,
-    status: i32,
-    by: &str,
-    now: i64,
-) -> Result<(), DbErr> {
-    // Creating, ready, paused, starting, running, waiting for approval, approval denied.
-    let sql = "UPDATE sp_rollout SET status = $3, last_modified_at = $4, last_modified_by = $5, \
-               optlock_revision = optlock_revision + 1 \
-               WHERE tenant = $1 AND distribution_set = $2 AND status IN (0, 1, 2, 3, 5, 11, 12)";
-    let values = [tenant.into(), set.into(), status.into(), now.into(), by.into()];
-    db.execute_raw(engine.statement(sql, values)).await?;
-    Ok(())
-}
-
 pub async fn delete(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<(), DbErr> {
     Entity::delete_many().filter(Column::Tenant.eq(tenant)).filter(Column::Id.eq(id)).exec(db).await?;
     Ok(())

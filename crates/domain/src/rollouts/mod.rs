@@ -16,6 +16,7 @@ mod testing;
 mod wakes;
 
 pub use entity::{GroupStatus, Model, RolloutStatus, SuccessAction, group::Model as Group};
+pub(crate) use operate::end_all_of_set;
 pub use operate::{decide, delete, pause, resume, start, stop, trigger_next_group};
 pub use scheduler::run as schedule;
 pub use wakes::Wakes;

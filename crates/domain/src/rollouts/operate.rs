@@ -141,6 +141,15 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     move_to(ctx, tx, &found, RolloutStatus::Deleting).await
 }
 
+/// Stops or deletes, as `status` says, the rollouts of a set that can be stopped. The caller holds the set's row.
+pub(crate) async fn end_all_of_set(ctx: &Ctx, tx: &mut Tx, set: i64, status: RolloutStatus) -> Result<()> {
+    let (engine, tenant, by) = (ctx.engine(), ctx.tenant_id(), ctx.actor_name());
+    for rollout in store::end_all_of_set(&**tx, engine, tenant, set, status, &by, ctx.now()).await? {
+        wake(ctx, tx, rollout);
+    }
+    Ok(())
+}
+
 /// The rollout's row and its set's, held. The set comes first: who invalidates or deletes it takes them in this order.
 async fn lock(ctx: &Ctx, id: i64) -> Result<(Tx, Model)> {
     let not_found = || Error::not_found("Rollout", id);

@@ -6,7 +6,7 @@ use sea_orm::{
     Select, sea_query::SelectStatement,
 };
 
-use super::entity::{Column, Entity, GroupStatus, Model, group};
+use super::entity::{Column, Entity, GroupStatus, Model, RolloutStatus, group};
 use crate::{
     access::Scope,
     actions::{self, ActionStatus},
@@ -34,6 +34,29 @@ pub async fn hold(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Op
 pub async fn delete(db: &impl ConnectionTrait, engine: Engine, tenant: &str, id: i64) -> Result<(), DbErr> {
     Entity::delete_many().filter(Column::Tenant.eq(tenant)).filter(Column::Id.eq(id)).exec(db).await?;
     clear_failure(db, engine, tenant, id).await
+}
+
+/// Gives `status` to the rollouts of a set that can be stopped, and their ids.
+pub async fn end_all_of_set(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    set: i64,
+    status: RolloutStatus,
+    by: &str,
+    now: i64,
+) -> Result<Vec<i64>, DbErr> {
+    let stoppable: Vec<i64> =
+        RolloutStatus::ALL.iter().filter(|status| status.is_stoppable()).map(|status| status.code().into()).collect();
+    let sql = format!(
+        "UPDATE sp_rollout SET status = $3, last_modified_at = $4, last_modified_by = $5, \
+         optlock_revision = optlock_revision + 1 WHERE tenant = $1 AND distribution_set = $2 AND status IN {} \
+         RETURNING id",
+        engine.json_values(6, "bigint")
+    );
+    let values = [tenant.into(), set.into(), status.code().into(), now.into(), by.into(), json(&stoppable)?.into()];
+    let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
+    rows.iter().map(|row| row.try_get("", "id")).collect()
 }
 
 /// When a dynamic rollout last looked for targets. No change of the rollout: its audit columns stay.
