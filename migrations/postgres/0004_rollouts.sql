@@ -2,6 +2,9 @@
 -- index, and its steps find their rows by it. hawkBit's tables have no index on the group.
 CREATE INDEX kt_idx_action_rollout_group ON sp_action (rollout_group, status) WHERE rollout_group IS NOT NULL;
 
+-- The groups of a rollout. hawkBit's tables have no index for them.
+CREATE INDEX kt_idx_rollout_group_rollout ON sp_rollout_group (rollout);
+
 -- Why the last pass over a rollout failed, while it does: what the explanation of a rollout says.
 CREATE TABLE kt_rollout_failure (
     rollout  bigint NOT NULL,

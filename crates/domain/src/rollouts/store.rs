@@ -1,15 +1,18 @@
 //! Queries over rollouts, their groups and who is in them. Every one binds the tenant.
 
-use kettle_db::Engine;
+use kettle_db::{Engine, column};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QueryResult, QuerySelect, QueryTrait,
-    Select, sea_query::SelectStatement,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QueryResult,
+    QuerySelect, QueryTrait, Select,
+    sea_query::{Expr, Query, SelectStatement},
 };
+use serde::Serialize;
 
-use super::entity::{Column, Entity, GroupStatus, Model, RolloutStatus, group};
+use super::entity::{Column, Entity, GroupStatus, Model, RolloutStatus, group, membership};
 use crate::{
     access::Scope,
     actions::{self, ActionStatus},
+    targets,
 };
 
 pub fn of_tenant(tenant: &str) -> Select<Entity> {
@@ -204,6 +207,133 @@ pub async fn clear_failure(db: &impl ConnectionTrait, engine: Engine, tenant: &s
     let sql = "DELETE FROM kt_rollout_failure WHERE tenant = $1 AND rollout = $2";
     db.execute_raw(engine.statement(sql, [tenant.into(), rollout.into()])).await?;
     Ok(())
+}
+
+pub async fn group(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<group::Model>, DbErr> {
+    let of_tenant = group::Entity::find().filter(group::Column::Tenant.eq(tenant));
+    of_tenant.filter(group::Column::Id.eq(id)).one(db).await
+}
+
+/// Targets that have an action of a group.
+pub fn acted_on_in(tenant: &str, group: i64) -> Condition {
+    use actions::entity::{Column, Entity};
+    let mut acted_on = Query::select();
+    acted_on
+        .expr(Expr::val(1))
+        .from(Entity)
+        .and_where(Expr::col((Entity, Column::Tenant)).eq(tenant))
+        .and_where(Expr::col((Entity, Column::RolloutGroup)).eq(group))
+        .and_where(Expr::col((Entity, Column::Target)).equals((targets::entity::Entity, targets::entity::Column::Id)));
+    Condition::all().add(Expr::exists(acted_on))
+}
+
+/// Targets that were put into a group. Of tenant-bound targets: the membership itself has no column for the tenant.
+pub fn members_of(group: i64) -> Condition {
+    use membership::{Column, Entity};
+    let mut member = Query::select();
+    member
+        .expr(Expr::val(1))
+        .from(Entity)
+        .and_where(Expr::col((Entity, Column::RolloutGroup)).eq(group))
+        .and_where(Expr::col((Entity, Column::Target)).equals((targets::entity::Entity, targets::entity::Column::Id)));
+    Condition::all().add(Expr::exists(member))
+}
+
+/// As [`counts`], of whole rollouts: by way of their groups, which the index is by.
+pub async fn counts_of_rollouts(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    rollouts: &[i64],
+) -> Result<Vec<(i64, i32, i64)>, DbErr> {
+    if rollouts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT g.rollout, a.status, count(*) FROM sp_rollout_group g JOIN sp_action a ON a.rollout_group = g.id \
+         WHERE g.tenant = $1 AND g.rollout IN {} GROUP BY g.rollout, a.status ORDER BY g.rollout, a.status",
+        engine.json_values(2, "bigint")
+    );
+    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), json(rollouts)?.into()])).await?;
+    rows.iter().map(|row| Ok((column(row, 0)?, column(row, 1)?, column(row, 2)?))).collect()
+}
+
+/// A group to insert: [`insert_groups`] takes all of a rollout.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewGroup {
+    pub name: String,
+    pub description: Option<String>,
+    pub status: i32,
+    pub error_condition_exp: Option<String>,
+    pub error_action_exp: Option<String>,
+    pub success_condition_exp: String,
+    pub success_action: i32,
+    pub success_action_exp: Option<String>,
+    pub target_percentage: f64,
+    pub target_filter: String,
+    pub confirmation_required: bool,
+    pub is_dynamic: bool,
+}
+
+/// Inserts the groups of a new rollout in their order, each the parent of the next.
+pub async fn insert_groups(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    rollout: i64,
+    groups: &[NewGroup],
+    by: &str,
+    now: i64,
+) -> Result<(), DbErr> {
+    let columns = [
+        ("name", "text"),
+        ("description", "text"),
+        ("status", "integer"),
+        ("error_condition_exp", "text"),
+        ("error_action_exp", "text"),
+        ("success_condition_exp", "text"),
+        ("success_action", "integer"),
+        ("success_action_exp", "text"),
+        ("target_percentage", "double precision"),
+        ("target_filter", "text"),
+        ("confirmation_required", "boolean"),
+        ("is_dynamic", "boolean"),
+    ];
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let names = names.join(", ");
+    let sql = format!(
+        "INSERT INTO sp_rollout_group (tenant, rollout, created_at, created_by, last_modified_at, last_modified_by, \
+         optlock_revision, error_condition, error_action, success_condition, total_targets, {names}) \
+         SELECT $2, $3, $4, $5, $4, $5, 1, 0, 0, 0, 0, {names} FROM {}",
+        engine.json_rows(1, "r", &columns)
+    );
+    let json = serde_json::to_string(groups).map_err(|e| DbErr::Custom(e.to_string()))?;
+    let values = [json.into(), tenant.into(), rollout.into(), now.into(), by.into()];
+    db.execute_raw(engine.statement(&sql, values)).await?;
+    let sql = "UPDATE sp_rollout_group SET parent = (SELECT max(p.id) FROM sp_rollout_group p \
+               WHERE p.rollout = $2 AND p.id < sp_rollout_group.id) WHERE tenant = $1 AND rollout = $2";
+    db.execute_raw(engine.statement(sql, [tenant.into(), rollout.into()])).await?;
+    Ok(())
+}
+
+/// Why the last passes over a rollout failed, since when, and how many did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub message: String,
+    pub since: i64,
+    pub attempts: i32,
+}
+
+pub async fn failure(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    rollout: i64,
+) -> Result<Option<Failure>, DbErr> {
+    let sql = "SELECT message, since, attempts FROM kt_rollout_failure WHERE tenant = $1 AND rollout = $2";
+    let row = db.query_one_raw(engine.statement(sql, [tenant.into(), rollout.into()])).await?;
+    let read = |row| Ok(Failure { message: column(&row, 0)?, since: column(&row, 1)?, attempts: column(&row, 2)? });
+    row.map(read).transpose()
 }
 
 fn json(ids: &[i64]) -> Result<String, DbErr> {
