@@ -12,6 +12,8 @@ mod distribution_set_types;
 mod distribution_sets;
 mod metadata;
 mod openapi;
+mod rollout_groups;
+mod rollouts;
 mod software_module_types;
 mod software_modules;
 mod tags;
@@ -38,6 +40,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(distribution_set_tags::routes())
         .merge(distribution_set_types::routes())
         .merge(distribution_sets::routes())
+        .merge(rollouts::routes())
+        .merge(rollout_groups::routes())
         .merge(software_module_types::routes())
         .merge(software_modules::routes())
         .merge(target_filters::routes())

@@ -34,6 +34,11 @@ impl Lenient {
         whole.map_or(self.0, |n: i64| n.into())
     }
 
+    fn fraction(self) -> Value {
+        let fraction = self.0.as_str().and_then(|text| serde_json::Number::from_f64(text.trim().parse().ok()?));
+        fraction.map_or(self.0, Value::Number)
+    }
+
     fn flag(self) -> Value {
         let flag = match &self.0 {
             Value::String(text) => match text.trim() {
@@ -112,12 +117,13 @@ impl<'de> Deserializer<'de> for Lenient {
         deserialize_bool: flag,
         deserialize_i32: number,
         deserialize_i64: number,
+        deserialize_f64: fraction,
         deserialize_str: text,
         deserialize_string: text,
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple tuple_struct map
+        i8 i16 i128 u8 u16 u32 u64 u128 f32 char bytes byte_buf unit unit_struct seq tuple tuple_struct map
         identifier ignored_any
     }
 }
@@ -141,13 +147,14 @@ mod tests {
         text: Option<String>,
         number: Option<i64>,
         flag: Option<bool>,
+        fraction: Option<f64>,
         #[serde(default)]
         list: Vec<Option<String>>,
     }
 
     #[track_caller]
     fn check(json: &str, text: Option<&str>, number: Option<i64>, flag: Option<bool>) {
-        let expected = Body { text: text.map(Into::into), number, flag, list: Vec::new() };
+        let expected = Body { text: text.map(Into::into), number, flag, fraction: None, list: Vec::new() };
         assert_eq!(from_slice::<Body>(json.as_bytes()).unwrap(), expected, "{json}");
     }
 
@@ -158,6 +165,9 @@ mod tests {
         check(r#"{"text": 1.5, "number": -2.5, "flag": "FALSE"}"#, Some("1.5"), Some(-2), Some(false));
         check(r#"{"text": null, "number": null, "flag": null, "other": [{}]}"#, None, None, None);
         check(r#"{"number": 1, "number": 2}"#, None, Some(2), None);
+        for (json, fraction) in [(r#"{"fraction": "12.5"}"#, 12.5), (r#"{"fraction": 3}"#, 3.0)] {
+            assert_eq!(from_slice::<Body>(json.as_bytes()).unwrap().fraction, Some(fraction), "{json}");
+        }
         let list: Body = from_slice(br#"{"list": ["a", 1, null]}"#).unwrap();
         assert_eq!(list.list, [Some("a".into()), Some("1".into()), None]);
     }
@@ -171,6 +181,7 @@ mod tests {
             r#"{"number": true}"#,
             r#"{"number": 1e300}"#,
             r#"{"flag": "yes"}"#,
+            r#"{"fraction": "half"}"#,
             r#"{"list": {}}"#,
             r#"["a", 1, true]"#,
             "7",

@@ -127,7 +127,7 @@ impl ListQuery {
             params.text("sort").map(Cow::into_owned),
             params.text("q").map(Cow::into_owned),
         );
-        Ok(ListQuery { listing, full: params.text("representation").as_deref() == Some("full") })
+        Ok(ListQuery { listing, full: params.text("representation").is_some_and(|r| r.eq_ignore_ascii_case("full")) })
     }
 }
 
@@ -174,6 +174,7 @@ mod tests {
             ("sort=name:ASC&sort=id:DESC", some(0, 50, "name:ASC,id:DESC", "", false)),
             ("q=name%3D%3Da+b%2Bc;id==1", some(0, 50, "", "name==a b+c;id==1", false)),
             ("q=name==%C3%BC", some(0, 50, "", "name==ü", false)),
+            ("representation=FULL", some(0, 50, "", "", true)),
             ("representation=other", some(0, 50, "", "", false)),
             ("limit=x", None),
             ("offset=1.5", None),

@@ -214,7 +214,7 @@ async fn make(ctx: &Ctx, mut tx: Tx, set: &Full, new: Create, filter: String, pl
     inserted.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
     tx.emit(Event::RolloutChanged { tenant: ctx.tenant_id().into(), rollout: created.id });
     tx.commit().await?;
-    let details = Details { set: set.set.clone(), counts: Counters::not_started(total) };
+    let details = Details { set: set.set.clone(), counters: Counters::not_started(total) };
     Ok(Shown { rollout: created, details: Some(details) })
 }
 

@@ -15,12 +15,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct ShownGroup {
     pub group: Group,
-    pub counts: Option<Counters>,
+    pub counters: Option<Counters>,
     /// Whether its actions wait for a confirmation; told while the tenant's confirmation flow is on.
     pub confirmation_required: Option<bool>,
 }
 
-/// One page of the groups of a rollout, with their counts if they are wanted in `full`.
+/// One page of the groups of a rollout, with their counters if they are wanted in `full`.
 pub async fn list(ctx: &Ctx, rollout: i64, listing: &Listing, full: bool) -> Result<Page<ShownGroup>> {
     ctx.require(Permission::ReadRollout)?;
     // hawkBit: groups are searched by their own fields, and sorted by those of rollouts.
@@ -29,18 +29,18 @@ pub async fn list(ctx: &Ctx, rollout: i64, listing: &Listing, full: bool) -> Res
     let select = store::groups_of(ctx.tenant_id(), rollout.id);
     let decode = |row: &_| Group::from_query_result(row, "");
     let page = search::ordered_page(ctx, select, &fields::GROUPS, listing, order, None, decode).await?;
-    let counts = match full {
+    let counters = match full {
         true => counters::of_groups(ctx, rollout.action_type(), &page.content).await?,
         false => Default::default(),
     };
     // hawkBit: behind the last page of groups in full, there is nothing at all.
     let total = if full && page.content.is_empty() { 0 } else { page.total };
     let confirmation_flow = confirmation_flow(ctx).await?;
-    let show = |group: Group| show(confirmation_flow, counts.get(&group.id).copied(), group);
+    let show = |group: Group| show(confirmation_flow, counters.get(&group.id).copied(), group);
     Ok(Page { content: page.content.into_iter().map(show).collect(), total })
 }
 
-/// One group of a rollout, with its counts.
+/// One group of a rollout, with its counters.
 pub async fn get(ctx: &Ctx, rollout: i64, id: i64) -> Result<ShownGroup> {
     ctx.require(Permission::ReadRollout)?;
     let rollout = find_any(ctx, rollout).await?;
@@ -48,8 +48,8 @@ pub async fn get(ctx: &Ctx, rollout: i64, id: i64) -> Result<ShownGroup> {
     if group.rollout != rollout.id {
         return Err(not_found(id));
     }
-    let counts = counters::of_groups(ctx, rollout.action_type(), std::slice::from_ref(&group)).await?;
-    Ok(show(confirmation_flow(ctx).await?, counts.get(&id).copied(), group))
+    let counters = counters::of_groups(ctx, rollout.action_type(), std::slice::from_ref(&group)).await?;
+    Ok(show(confirmation_flow(ctx).await?, counters.get(&id).copied(), group))
 }
 
 /// One page of the targets of a group: those that were put into it until actions are made for them, and those actions'
@@ -81,7 +81,7 @@ async fn confirmation_flow(ctx: &Ctx) -> Result<bool> {
     Ok(tenants::settings(ctx.services(), &ctx.tenant).await?.is_some_and(|s| s.confirmation_flow))
 }
 
-fn show(confirmation_flow: bool, counts: Option<Counters>, group: Group) -> ShownGroup {
+fn show(confirmation_flow: bool, counters: Option<Counters>, group: Group) -> ShownGroup {
     let confirm = group.confirmation_required.unwrap_or(false);
-    ShownGroup { confirmation_required: confirmation_flow.then_some(confirm), counts, group }
+    ShownGroup { confirmation_required: confirmation_flow.then_some(confirm), counters, group }
 }

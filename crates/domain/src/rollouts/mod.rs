@@ -57,7 +57,7 @@ pub struct Shown {
 #[derive(Clone, Debug)]
 pub struct Details {
     pub set: distribution_sets::Model,
-    pub counts: Counters,
+    pub counters: Counters,
 }
 
 /// One page of the rollouts that are not deleted, with their details if they are wanted in `full`.
@@ -68,16 +68,16 @@ pub async fn list(ctx: &Ctx, listing: &Listing, full: bool) -> Result<Page<Shown
     if !full {
         return Ok(page.map(|rollout| Shown { rollout, details: None }));
     }
-    let counts = counters::of_rollouts(ctx, &page.content).await?;
-    Ok(Page { content: detail(ctx, page.content, &counts).await?, total: page.total })
+    let counters = counters::of_rollouts(ctx, &page.content).await?;
+    Ok(Page { content: detail(ctx, page.content, &counters).await?, total: page.total })
 }
 
 /// One rollout, deleted ones too, or `Rollout` not found.
 pub async fn get(ctx: &Ctx, id: i64) -> Result<Shown> {
     ctx.require(Permission::ReadRollout)?;
     let found = vec![find_any(ctx, id).await?];
-    let counts = counters::of_rollouts(ctx, &found).await?;
-    show_one(ctx, found, &counts).await
+    let counters = counters::of_rollouts(ctx, &found).await?;
+    show_one(ctx, found, &counters).await
 }
 
 /// Changes name and description; `None` leaves them.
@@ -106,8 +106,8 @@ pub async fn update(ctx: &Ctx, id: i64, name: Option<String>, description: Optio
         found
     };
     // hawkBit: the answer to a change counts all targets as not started.
-    let counts = HashMap::from([(id, Counters::not_started(updated.total()))]);
-    show_one(ctx, vec![updated], &counts).await
+    let counters = HashMap::from([(id, Counters::not_started(updated.total()))]);
+    show_one(ctx, vec![updated], &counters).await
 }
 
 /// A rollout of the tenant, deleted ones too.
@@ -115,19 +115,19 @@ async fn find_any(ctx: &Ctx, id: i64) -> Result<Model> {
     store::find(ctx.db().read(), ctx.tenant_id(), id).await?.ok_or_else(|| Error::not_found("Rollout", id))
 }
 
-async fn show_one(ctx: &Ctx, rollout: Vec<Model>, counts: &HashMap<i64, Counters>) -> Result<Shown> {
-    detail(ctx, rollout, counts).await?.pop().ok_or_else(|| Error::internal("one rollout in, none out"))
+async fn show_one(ctx: &Ctx, rollout: Vec<Model>, counters: &HashMap<i64, Counters>) -> Result<Shown> {
+    detail(ctx, rollout, counters).await?.pop().ok_or_else(|| Error::internal("one rollout in, none out"))
 }
 
 /// Adds what is told of rollouts in full, in a number of queries that does not grow with a page.
-async fn detail(ctx: &Ctx, rollouts: Vec<Model>, counts: &HashMap<i64, Counters>) -> Result<Vec<Shown>> {
+async fn detail(ctx: &Ctx, rollouts: Vec<Model>, counters: &HashMap<i64, Counters>) -> Result<Vec<Shown>> {
     let ids: Vec<i64> = rollouts.iter().map(|rollout| rollout.distribution_set).collect();
     let sets = distribution_sets::store::get_all(ctx.db().read(), ctx.tenant_id(), &ids).await?;
     let sets: HashMap<i64, _> = sets.into_iter().map(|set| (set.id, set)).collect();
     let detailed = |rollout: Model| {
-        let counts = counts.get(&rollout.id).copied().unwrap_or_default();
+        let counters = counters.get(&rollout.id).copied().unwrap_or_default();
         let set = sets.get(&rollout.distribution_set).cloned();
-        Shown { details: set.map(|set| Details { set, counts }), rollout }
+        Shown { details: set.map(|set| Details { set, counters }), rollout }
     };
     Ok(rollouts.into_iter().map(detailed).collect())
 }
