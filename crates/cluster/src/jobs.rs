@@ -7,8 +7,8 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{Clock, Events, Lease, LeaseError, outbox};
 
-/// A lease outlives one pass by far; a node that dies in a pass holds up its job for no longer than this.
-pub const LEASE_TTL: Duration = Duration::from_secs(30);
+/// A node that dies in a pass holds up its job for no longer than this. A pass that may take longer extends its lease.
+pub const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// What a pass works with.
 #[derive(Clone)]

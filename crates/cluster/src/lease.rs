@@ -43,6 +43,14 @@ impl Lease {
         row.map(|r| Ok(Lease { name: name.into(), holder: holder.into(), epoch: r.try_get("", "epoch")? })).transpose()
     }
 
+    /// Frees all leases in a database that this process has for itself: who held one has died. Elsewhere they run out.
+    pub async fn free_all_alone(db: &Db) -> Result<(), DbErr> {
+        if db.engine().is_of_one_process() {
+            db.write().execute_unprepared("UPDATE kt_lease SET expires_at = 0").await?;
+        }
+        Ok(())
+    }
+
     /// Extends a lease that is still held; `false` if it has passed on.
     pub async fn refresh(&self, db: &Db, ttl: Duration) -> Result<bool, DbErr> {
         let engine = db.engine();

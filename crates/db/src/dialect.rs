@@ -59,6 +59,14 @@ impl Engine {
         }
     }
 
+    /// Whether no two processes are to use one database at the same time.
+    pub fn is_of_one_process(self) -> bool {
+        match self {
+            Engine::Sqlite => true,
+            Engine::Postgres => false,
+        }
+    }
+
     /// Locks the rows read until the transaction ends. SQLite has one writer anyway.
     pub fn for_update(self) -> &'static str {
         match self {

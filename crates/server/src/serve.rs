@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use kettle_cluster::{Clock, Events, Job, Jobs};
+use kettle_cluster::{Clock, Events, Job, Jobs, Lease};
 use kettle_db::{Db, migrate};
 use kettle_domain::{Services, actions, artifacts, rollouts, targets, totals};
 use kettle_rest::{AppState, HttpSettings};
@@ -36,6 +36,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         tracing::info!(migration.version, migration.name, "applied a migration");
     }
     totals::rebuild(&db).await.context("correcting the kept totals")?;
+    Lease::free_all_alone(&db).await.context("freeing the leases of a server that has died")?;
     let node = uuid::Uuid::new_v4().to_string();
     let storage = artifacts::Storage::open(config.artifacts.clone())
         .with_context(|| format!("opening the artifact folder {}", config.artifacts.display()))?;

@@ -17,7 +17,7 @@ use tokio::{
 use super::{pass, store};
 use crate::{
     ctx::{Services, Tenant},
-    error::{Error, Result},
+    error::{Error, Kind, Result},
 };
 
 /// Reports of devices that come within this time are looked at together.
@@ -25,9 +25,15 @@ const GATHER: Duration = Duration::from_millis(250);
 /// How often a pass is tried at once when other transactions are in its way.
 const TRIES: u32 = 5;
 
-/// Works on rollouts until `stopped`; passes under way are finished, and their leases handed over.
+/// Works on rollouts until `stopped`; passes under way end with the batch that they are at, and hand their leases over.
 pub async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
-    let mut work = Work { services, waiting: BTreeMap::new(), at_work: HashMap::new(), passes: JoinSet::new() };
+    let mut work = Work {
+        services,
+        stopped: stopped.clone(),
+        waiting: BTreeMap::new(),
+        at_work: HashMap::new(),
+        passes: JoinSet::new(),
+    };
     let mut look = ticks(work.services.settings.rollouts.every);
     let mut gather = ticks(GATHER);
     loop {
@@ -59,6 +65,7 @@ fn ticks(every: Duration) -> tokio::time::Interval {
 
 struct Work {
     services: Arc<Services>,
+    stopped: watch::Receiver<bool>,
     waiting: BTreeMap<i64, Tenant>,
     at_work: HashMap<task::Id, i64>,
     passes: JoinSet<()>,
@@ -79,16 +86,16 @@ impl Work {
         while self.passes.len() < self.services.settings.rollouts.parallel {
             let Some(rollout) = self.waiting.keys().find(|rollout| !at_work.contains(rollout)).copied() else { break };
             let Some(tenant) = self.waiting.remove(&rollout) else { break };
-            let pass = self.passes.spawn(take_up(self.services.clone(), tenant, rollout));
+            let pass = self.passes.spawn(take_up(self.services.clone(), self.stopped.clone(), tenant, rollout));
             self.at_work.insert(pass.id(), rollout);
         }
     }
 }
 
 /// One pass over a rollout, if there is something to do and no other node does it.
-async fn take_up(services: Arc<Services>, tenant: Tenant, rollout: i64) {
+async fn take_up(services: Arc<Services>, stopped: watch::Receiver<bool>, tenant: Tenant, rollout: i64) {
     for tries in 1..=TRIES {
-        match attempt(&services, &tenant, rollout).await {
+        match attempt(&services, &stopped, &tenant, rollout).await {
             Ok(()) => return,
             Err(error) if error.is_conflict() && tries < TRIES => {
                 tracing::debug!(rollout.id = rollout, %error, tries, "a pass met another transaction; trying again");
@@ -106,7 +113,12 @@ async fn take_up(services: Arc<Services>, tenant: Tenant, rollout: i64) {
     }
 }
 
-async fn attempt(services: &Arc<Services>, tenant: &Tenant, rollout: i64) -> Result<()> {
+async fn attempt(
+    services: &Arc<Services>,
+    stopped: &watch::Receiver<bool>,
+    tenant: &Tenant,
+    rollout: i64,
+) -> Result<()> {
     if !pass::is_due(services, tenant, rollout).await? {
         return Ok(());
     }
@@ -114,17 +126,25 @@ async fn attempt(services: &Arc<Services>, tenant: &Tenant, rollout: i64) -> Res
     let Some(lease) = Lease::acquire(db, &format!("rollout-{rollout}"), node, LEASE_TTL).await? else {
         return Ok(());
     };
-    let result = pass::run(services, tenant, rollout, &lease).await;
+    let result = pass::run(services, stopped, tenant, rollout, &lease).await;
     match &result {
         Ok(()) => store::clear_failure(db.write(), db.engine(), tenant.id(), rollout).await?,
         Err(error) if !error.is_conflict() && !is_lost(error) => {
             let now = services.clock.now_ms();
-            store::note_failure(db.write(), db.engine(), tenant.id(), rollout, &error.message, now).await?;
+            store::note_failure(db.write(), db.engine(), tenant.id(), rollout, &reason(error, node), now).await?;
         }
         Err(_) => {}
     }
     lease.release(db).await?;
     result
+}
+
+/// What the explanation of the rollout says. Causes are for the log.
+fn reason(error: &Error, node: &str) -> String {
+    match error.kind {
+        Kind::Internal => format!("The server could not go on; the log of node {node} says why."),
+        _ => error.message.clone(),
+    }
 }
 
 fn is_lost(error: &Error) -> bool {

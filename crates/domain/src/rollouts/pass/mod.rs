@@ -17,7 +17,10 @@ use std::{sync::Arc, time::Duration};
 use kettle_cluster::{LEASE_TTL, Lease, LeaseError, Tx};
 use kettle_db::Db;
 use sea_orm::DbErr;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 
 use super::{Model, RolloutStatus, store as rollouts};
 use crate::{
@@ -57,10 +60,16 @@ pub(super) async fn is_due(services: &Arc<Services>, tenant: &Tenant, id: i64) -
     })
 }
 
-/// Does all there is to do for a rollout.
-pub(super) async fn run(services: &Arc<Services>, tenant: &Tenant, id: i64, lease: &Lease) -> Result<()> {
-    let pass = Pass { services, lease, refreshed: Mutex::new(Instant::now()) };
-    loop {
+/// Does all there is to do for a rollout, or what can be done until the server is `stopped`.
+pub(super) async fn run(
+    services: &Arc<Services>,
+    stopped: &watch::Receiver<bool>,
+    tenant: &Tenant,
+    id: i64,
+    lease: &Lease,
+) -> Result<()> {
+    let pass = Pass { services, stopped, lease, refreshed: Mutex::new(Instant::now()) };
+    while !pass.is_stopped() {
         let Some(rollout) = rollouts::find(services.db.read(), tenant.id(), id).await? else { return Ok(()) };
         let creator = rollout.created_by.as_deref().unwrap_or_default();
         let access = rollout.access_control_context.as_deref();
@@ -77,31 +86,40 @@ pub(super) async fn run(services: &Arc<Services>, tenant: &Tenant, id: i64, leas
             _ => Next::Wait,
         };
         if next == Next::Wait {
-            return Ok(());
+            break;
         }
     }
+    Ok(())
 }
 
 /// One pass: whose lease it runs under.
 struct Pass<'a> {
     services: &'a Arc<Services>,
+    stopped: &'a watch::Receiver<bool>,
     lease: &'a Lease,
     refreshed: Mutex<Instant>,
 }
 
 impl Pass<'_> {
-    /// A transaction for a batch, and the rollout's row, held; `None` if the rollout is not in `status` any more.
+    fn is_stopped(&self) -> bool {
+        *self.stopped.borrow()
+    }
+
+    /// A transaction for a batch, and the rollout's row, held; `None` if the rollout is not in `status` any more, or the
+    /// server is being stopped.
     async fn step(&self, ctx: &Ctx, rollout: &Model, status: RolloutStatus) -> Result<Option<(Tx, Model)>> {
         let tx = self.begin(ctx, rollout).await?;
         let found = rollouts::lock(&*tx, ctx.tenant_id(), rollout.id).await?;
-        Ok(found.filter(|found| found.status() == status).map(|found| (tx, found)))
+        let goes_on = |found: &Model| found.status() == status && !self.is_stopped();
+        Ok(found.filter(goes_on).map(|found| (tx, found)))
     }
 
     /// As [`Pass::step`] for work that does not touch the rollout's row: such batches may run side by side.
     async fn shared_step(&self, ctx: &Ctx, rollout: &Model, status: RolloutStatus) -> Result<Option<Tx>> {
         let tx = self.begin(ctx, rollout).await?;
         let found = rollouts::hold(&*tx, ctx.tenant_id(), rollout.id).await?;
-        Ok(found.filter(|found| found.status() == status).map(|_| tx))
+        let goes_on = |found: &Model| found.status() == status && !self.is_stopped();
+        Ok(found.filter(goes_on).map(|_| tx))
     }
 
     async fn begin(&self, ctx: &Ctx, rollout: &Model) -> Result<Tx> {
