@@ -189,6 +189,26 @@ pub async fn quit_active_of_set(
     ids(db.query_all_raw(engine.statement(sql, values)).await?)
 }
 
+/// Cancels the inactive actions of targets that rollouts have scheduled, but for sets with a required migration step. The
+/// caller holds the targets.
+pub async fn cancel_scheduled(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    targets: &[i64],
+) -> Result<(), DbErr> {
+    let sql = format!(
+        "UPDATE sp_action SET status = $3 WHERE tenant = $1 AND target IN {} AND active = false AND status = $4 \
+         AND distribution_set NOT IN \
+         (SELECT id FROM sp_distribution_set WHERE tenant = $1 AND required_migration_step = true)",
+        engine.json_values(2, "bigint")
+    );
+    let (canceled, scheduled) = (ActionStatus::Canceled.code(), ActionStatus::Scheduled.code());
+    let values = [tenant.into(), json(&targets)?.into(), canceled.into(), scheduled.into()];
+    db.execute_raw(engine.statement(&sql, values)).await?;
+    Ok(())
+}
+
 /// After actions of theirs were cancelled, targets have assigned what the oldest action still active says, or what is
 /// installed, and are in sync then.
 pub async fn fall_back(
