@@ -4,6 +4,7 @@ mod action_model;
 mod actions_deleted;
 mod invalidation;
 mod maintenance_window;
+mod offline_assignments;
 mod search;
 
 use std::{sync::Arc, time::Duration};

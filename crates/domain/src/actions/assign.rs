@@ -161,8 +161,8 @@ async fn assign_set(
     let selected_ids: Vec<i64> = selected.iter().map(|t| t.id).collect();
     if !offline {
         supersede(ctx, tx, settings, &selected_ids).await?;
-        cancel_scheduled(ctx, tx, &selected_ids).await?;
     }
+    cancel_scheduled(ctx, tx, &selected_ids).await?;
     take_over(ctx, tx, set, &selected_ids, offline).await?;
     let auto_confirming = if settings.confirmation_flow && !offline {
         targets::auto_confirm::messages(ctx, tx, &selected_ids).await?
