@@ -127,6 +127,34 @@ async fn the_latest_poll_counts_whichever_node_writes_last() {
     assert_eq!(a.shown("d1").await.target.last_target_query, Some(NOW + 2000));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_polls_are_written_in_the_order_in_which_all_others_lock_targets() {
+    let store = Store::migrated(Engine::Postgres).await;
+    let node = Node::start(&store.db).await;
+    node.poll("d1").await;
+    node.poll("d2").await;
+    // From now on the first row lies behind the second.
+    store.execute("UPDATE sp_target SET description = 'moved' WHERE controller_id = 'd1'").await;
+    node.clock.advance(1000);
+    node.poll("d1").await;
+    node.poll("d2").await;
+    let other = Tx::begin(&store.db, &node.services.events, &node.clock).await.unwrap();
+    other.execute_unprepared("SELECT 1 FROM sp_target WHERE controller_id = 'd1' FOR UPDATE").await.unwrap();
+    let services = node.services.clone();
+    let flush = tokio::spawn(async move { targets::flush_last_seen(&services).await });
+    let waiting =
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually(TRAVEL, "the writer waits", async || (store.number(waiting).await == 1).then_some(())).await;
+    let second = "SELECT 1 FROM sp_target WHERE controller_id = 'd2' FOR UPDATE NOWAIT";
+    other.execute_unprepared(second).await.expect("a writer that waits for the first row holds no later one");
+    other.commit().await.unwrap();
+    flush.await.unwrap().unwrap();
+    assert_eq!(
+        store.number(&format!("SELECT count(*) AS n FROM sp_target WHERE last_target_query = {}", NOW + 1000)).await,
+        2
+    );
+}
+
 #[tokio::test]
 async fn a_thousand_polls_pass_on_a_database_that_refuses_writes() {
     let store = Store::migrated(Engine::Postgres).await;

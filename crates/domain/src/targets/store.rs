@@ -286,11 +286,17 @@ struct Seen {
 /// Writes when targets were last heard of, without touching their revision. A later time is never overwritten.
 pub async fn write_last_seen(db: &impl ConnectionTrait, engine: Engine, seen: &[(i64, i64)]) -> Result<(), DbErr> {
     let rows = engine.json_rows(1, "r", &[("id", "bigint"), ("at", "bigint")]);
-    // The ids come from rows that a tenant-bound read returned, so they name targets of their tenants alone.
+    // The ids come from rows that a tenant-bound read returned, so they name targets of their tenants alone. Rows are
+    // locked in the order of their ids, as by all others who lock several, so that none waits for the other.
     let sql = format!(
-        "UPDATE sp_target SET last_target_query = r.at FROM {rows} WHERE sp_target.id = r.id \
-         AND (sp_target.last_target_query IS NULL OR sp_target.last_target_query < r.at)"
+        "UPDATE sp_target SET last_target_query = r.at \
+         FROM {rows}, (SELECT id FROM sp_target WHERE id IN (SELECT r.id FROM {rows}) ORDER BY id{}) AS held \
+         WHERE held.id = r.id AND sp_target.id = held.id \
+         AND (sp_target.last_target_query IS NULL OR sp_target.last_target_query < r.at)",
+        engine.for_update()
     );
+    let mut seen = seen.to_vec();
+    seen.sort_unstable();
     for chunk in seen.chunks(1000) {
         let list: Vec<_> = chunk.iter().map(|&(id, at)| Seen { id, at }).collect();
         let json = serde_json::to_string(&list).map_err(|e| DbErr::Custom(e.to_string()))?;
