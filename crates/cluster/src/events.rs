@@ -23,6 +23,20 @@ pub enum Event {
     TenantConfigurationChanged { tenant: String },
     /// A rollout has something to do: it was created, or an operator moved it on.
     RolloutChanged { tenant: String, rollout: i64 },
+    /// What the tenant's target filters assign by themselves has changed; of `filter`, also what it is to be assigned to.
+    TargetFiltersChanged { tenant: String, filter: Option<i64> },
+    /// Searches over targets by these fields (`tag`, `type`) may find others than before, though no target was changed:
+    /// what it refers to was. Without fields, any search.
+    TargetSearchesChanged { tenant: String, fields: Vec<String> },
+}
+
+/// Where an event was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// On this node.
+    Here,
+    /// On another one, which may be gone by now.
+    Elsewhere,
 }
 
 impl Event {
@@ -32,6 +46,8 @@ impl Event {
             Event::TargetsChanged { .. } => "targetsChanged",
             Event::TenantConfigurationChanged { .. } => "tenantConfigurationChanged",
             Event::RolloutChanged { .. } => "rolloutChanged",
+            Event::TargetFiltersChanged { .. } => "targetFiltersChanged",
+            Event::TargetSearchesChanged { .. } => "targetSearchesChanged",
         }
     }
 
@@ -39,12 +55,14 @@ impl Event {
         match self {
             Event::TargetsChanged { tenant, .. }
             | Event::TenantConfigurationChanged { tenant }
-            | Event::RolloutChanged { tenant, .. } => tenant,
+            | Event::RolloutChanged { tenant, .. }
+            | Event::TargetFiltersChanged { tenant, .. }
+            | Event::TargetSearchesChanged { tenant, .. } => tenant,
         }
     }
 }
 
-type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+type Listener = Arc<dyn Fn(&Event, Origin) + Send + Sync>;
 type GapListener = Arc<dyn Fn() + Send + Sync>;
 
 /// The event channel of one node.
@@ -76,7 +94,11 @@ impl Events {
 
     /// `on_event` hears every event, possibly more than once; `on_gap` is called when some may have been missed.
     /// Both are called from the committing task and must be quick.
-    pub fn listen(&self, on_event: impl Fn(&Event) + Send + Sync + 'static, on_gap: impl Fn() + Send + Sync + 'static) {
+    pub fn listen(
+        &self,
+        on_event: impl Fn(&Event, Origin) + Send + Sync + 'static,
+        on_gap: impl Fn() + Send + Sync + 'static,
+    ) {
         let mut listeners = self.0.listeners.write().unwrap_or_else(|e| e.into_inner());
         listeners.push((Arc::new(on_event), Arc::new(on_gap)));
     }
@@ -95,9 +117,9 @@ impl Events {
         Some(tokio::spawn(crate::outbox::follow(events, db, pool)))
     }
 
-    pub(crate) fn deliver(&self, event: &Event) {
+    pub(crate) fn deliver(&self, event: &Event, origin: Origin) {
         for (on_event, _) in self.listeners() {
-            on_event(event);
+            on_event(event, origin);
         }
     }
 

@@ -12,7 +12,7 @@ pub mod outbox;
 mod tx;
 
 pub use clock::Clock;
-pub use events::{Event, Events};
+pub use events::{Event, Events, Origin};
 pub use jobs::JobContext;
 pub use jobs::{Job, Jobs, LEASE_TTL};
 pub use lease::{Lease, LeaseError};

@@ -10,7 +10,7 @@ use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use sqlx::postgres::{PgListener, PgPool};
 
-use crate::{Event, Events, Lease, LeaseError, Tx, jobs::JobContext};
+use crate::{Event, Events, Lease, LeaseError, Tx, events::Origin, jobs::JobContext};
 
 const CHANNEL: &str = "kettle_events";
 /// How often a reader looks without having been woken.
@@ -75,7 +75,7 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
                 continue;
             }
             match serde_json::from_str(&payload) {
-                Ok(event) => events.deliver(&event),
+                Ok(event) => events.deliver(&event, Origin::Elsewhere),
                 // A newer node may send kinds that this one does not know: then nothing cached can be trusted.
                 Err(error) => {
                     tracing::warn!(%error, payload, "an event of another node is unknown here; dropping all caches");

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use kettle_db::{Db, Engine};
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use crate::{Clock, Event, Events, outbox};
+use crate::{Clock, Event, Events, events::Origin, outbox};
 
 /// A transaction that knows what to tell once it is committed. Dropped without [`Tx::commit`], it is rolled back and
 /// tells nothing.
@@ -47,7 +47,7 @@ impl Tx {
         }
         self.inner.commit().await?;
         for event in &self.pending {
-            self.events.deliver(event);
+            self.events.deliver(event, Origin::Here);
         }
         if !self.pending.is_empty() {
             self.events.committed();

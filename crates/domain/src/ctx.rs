@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     rollouts,
     settings::Settings,
-    targets, tenants,
+    target_filters, targets, tenants,
 };
 
 /// The audit name of everything that devices cause.
@@ -36,6 +36,8 @@ pub struct Services {
     pub rules: Rules,
     /// Which rollouts have something to do.
     pub rollouts: rollouts::Wakes,
+    /// What waits to be assigned by target filters.
+    pub auto_assign: target_filters::Waiting,
 }
 
 impl Services {
@@ -51,6 +53,7 @@ impl Services {
         let services = Arc::new(Services {
             tenants: tenants::Cache::new(settings.cache_ttl),
             views: targets::ViewCache::new(settings.cached_targets, settings.cache_ttl),
+            auto_assign: target_filters::Waiting::new(clock.clone(), settings.cache_ttl),
             last_seen: targets::LastSeen::new(settings.poll_persistence_queue),
             db,
             events,
@@ -62,11 +65,12 @@ impl Services {
         });
         let (hears, loses) = (Arc::downgrade(&services), Arc::downgrade(&services));
         services.events.listen(
-            move |event| {
+            move |event, origin| {
                 let Some(services) = hears.upgrade() else { return };
                 match event {
                     Event::TargetsChanged { tenant, controller_ids } => {
-                        services.views.drop_targets(tenant, controller_ids)
+                        services.views.drop_targets(tenant, controller_ids);
+                        services.auto_assign.targets_changed(tenant, controller_ids, origin);
                     }
                     // Views hold their polling interval, so they go too. Settings change seldom.
                     Event::TenantConfigurationChanged { tenant } => {
@@ -76,12 +80,19 @@ impl Services {
                     Event::RolloutChanged { tenant, rollout } => {
                         services.rollouts.wake(Tenant::new(tenant), *rollout);
                     }
+                    Event::TargetFiltersChanged { tenant, filter } => {
+                        services.auto_assign.filters_changed(tenant, *filter, origin);
+                    }
+                    Event::TargetSearchesChanged { tenant, fields } => {
+                        services.auto_assign.searches_changed(tenant, fields, origin);
+                    }
                 }
             },
             move || {
                 let Some(services) = loses.upgrade() else { return };
                 services.views.drop_all();
                 services.tenants.drop_all();
+                services.auto_assign.lose_track();
             },
         );
         services

@@ -130,6 +130,11 @@ impl Error {
         }
     }
 
+    /// Whether it is a fault of ours or of the database, and none of what was asked for.
+    pub fn is_internal(&self) -> bool {
+        self.kind == Kind::Internal
+    }
+
     /// Whether trying the same work again may succeed: another transaction was in the way.
     pub fn is_conflict(&self) -> bool {
         let cause = self.cause.as_ref().and_then(|c| c.downcast_ref::<DbErr>());

@@ -52,8 +52,13 @@ pub fn stored(ctx: &Ctx, settings: &TenantSettings, entity: &Entity, q: &str) ->
 
 /// What `searches` ask of the rows `ids` of an entity, an entry for each. It is read once however many searches there are:
 /// a statement for the row's own columns, and one for each related table that some search names.
-pub async fn values(ctx: &Ctx, entity: &Entity, searches: &[Search], ids: &[i64]) -> Result<HashMap<i64, Values>> {
-    let fields: Vec<_> = searches.iter().flat_map(Search::fields).collect();
+pub async fn values<'a>(
+    ctx: &Ctx,
+    entity: &Entity,
+    searches: impl IntoIterator<Item = &'a Search>,
+    ids: &[i64],
+) -> Result<HashMap<i64, Values>> {
+    let fields: Vec<_> = searches.into_iter().flat_map(Search::fields).collect();
     Ok(store::values(ctx.db().read(), ctx.engine(), ctx.tenant_id(), entity, &fields, ids).await?)
 }
 

@@ -25,6 +25,28 @@ pub struct Settings {
     /// After this time a cached setting or view is read anew even if no event dropped it.
     pub cache_ttl: Duration,
     pub cached_targets: u64,
+    pub auto_assign: AutoAssign,
+}
+
+/// When target filters assign by themselves (semantics.md A7, F3).
+#[derive(Clone, Copy, Debug)]
+pub struct AutoAssign {
+    /// How often a node looks whether a pass over all targets is due.
+    pub look_every: Duration,
+    /// Passes without a cause, of filters whose searches are about time; zero for none.
+    pub timed_every: Duration,
+    /// Passes without a cause, of all filters; zero for none.
+    pub all_every: Duration,
+}
+
+impl Default for AutoAssign {
+    fn default() -> AutoAssign {
+        AutoAssign {
+            look_every: Duration::from_secs(2),
+            timed_every: Duration::from_secs(30),
+            all_every: Duration::from_secs(3600),
+        }
+    }
 }
 
 /// Limits on counts and sizes; 0 or less means none.
@@ -151,6 +173,7 @@ impl Default for Settings {
             track_remote_ip: true,
             cache_ttl: Duration::from_secs(10),
             cached_targets: 100_000,
+            auto_assign: AutoAssign::default(),
         }
     }
 }

@@ -6,9 +6,9 @@ use anyhow::{Context, bail};
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use kettle_cluster::{Clock, Events, Job, Jobs, Lease};
 use kettle_db::{Db, migrate};
-use kettle_domain::{Services, actions, artifacts, rollouts, targets, totals};
+use kettle_domain::{Services, actions, artifacts, rollouts, target_filters, targets, totals};
 use kettle_rest::{AppState, HttpSettings};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::net::TcpListener;
 
 use crate::{
     config::{Config, Loaded},
@@ -47,9 +47,8 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let following = events.follow(&db);
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
     let jobs = Jobs::start(&db, &events, &clock, [fold].into_iter().chain(clean_up(&config, &services)).collect());
-    let (stop_rollouts, rollouts_stopped) = watch::channel(false);
-    let rollouts =
-        config.rollouts.enabled.then(|| tokio::spawn(rollouts::schedule(services.clone(), rollouts_stopped)));
+    let rolling_out = config.rollouts.enabled.then(|| rollouts::Scheduler::start(&services));
+    let assigning = config.auto_assign.enabled.then(|| target_filters::Scheduler::start(&services));
     let flushing = tokio::spawn(flush_last_seen(services.clone()));
     let renewing = tls.clone().map(|tls| tokio::spawn(tls.renew()));
 
@@ -70,10 +69,12 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let timeouts = Timeouts { header: config.server.header_timeout, grace: config.server.shutdown_grace };
     lifecycle::serve(listener, tls, router, readiness, timeouts).await?;
 
-    stop_rollouts.send_replace(true);
     jobs.stop().await;
-    if let Some(rollouts) = rollouts {
-        let _ = rollouts.await;
+    if let Some(rolling_out) = rolling_out {
+        rolling_out.stop().await;
+    }
+    if let Some(assigning) = assigning {
+        assigning.stop().await;
     }
     flushing.abort();
     if let Some(renewing) = renewing {

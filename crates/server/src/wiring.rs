@@ -3,7 +3,7 @@
 use anyhow::Context;
 use kettle_domain::{
     access::{Hierarchy, Rules, Scoping, User, Users},
-    settings::{Quotas, Rollouts, Settings, TenantDefaults},
+    settings::{AutoAssign, Quotas, Rollouts, Settings, TenantDefaults},
 };
 
 use crate::config::{Config, Cors};
@@ -97,5 +97,10 @@ pub fn settings(config: &Config) -> Settings {
         track_remote_ip: config.clients.track_remote_ip,
         cache_ttl: config.cache.ttl,
         cached_targets: config.cache.targets,
+        auto_assign: AutoAssign {
+            look_every: config.auto_assign.fixed_delay,
+            timed_every: config.auto_assign.timed_every,
+            all_every: config.auto_assign.all_every,
+        },
     }
 }

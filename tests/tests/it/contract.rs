@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use crate::harness::{Engine, kettle_binary, psql_binary, shared_postgres, skip_visibly, workspace};
 
-const SCENARIOS: [&str; 11] = [
+const SCENARIOS: [&str; 12] = [
     "01_targets",
     "02_target_types_and_tags",
     "03_software_modules",
@@ -13,6 +13,7 @@ const SCENARIOS: [&str; 11] = [
     "06_cancel_over_ddi",
     "07_device_authentication",
     "08_confirmation",
+    "11_target_filters_and_auto_assignment",
     "12_tenant_configuration",
     "13_search_language",
     "14_assignment_variants",

@@ -268,7 +268,7 @@ impl Node {
         let (heard, gaps) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
         let (hears, loses, channel) = (heard.clone(), gaps.clone(), events.clone());
         events.listen(
-            move |event| hears.lock().unwrap().push(event.clone()),
+            move |event, _| hears.lock().unwrap().push(event.clone()),
             move || loses.lock().unwrap().push(channel.whole()),
         );
         Node { db: db.clone(), events, clock: Clock::fixed(NOW), heard, gaps }

@@ -49,6 +49,31 @@ pub struct Assigned {
     pub controller_id: String,
 }
 
+/// How an assignment comes about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause<'a> {
+    /// A user wants it.
+    User,
+    /// A user reports what was installed by other means.
+    Offline,
+    /// The target filter of this name assigns its set by itself.
+    Filter(&'a str),
+}
+
+impl Cause<'_> {
+    fn is_offline(self) -> bool {
+        self == Cause::Offline
+    }
+
+    /// What the first report of a new action says.
+    fn message(self, ctx: &Ctx) -> String {
+        match self {
+            Cause::User | Cause::Offline => format!("Assignment initiated by user '{}'", ctx.actor_name()),
+            Cause::Filter(name) => format!("Auto assignment by target filter: {name}"),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub assigned: u64,
@@ -146,7 +171,9 @@ async fn assign_set(
     let found = targets::store::lock_many(&**tx, ctx.tenant_id(), &scope, &ids).await?;
     // hawkBit: the quota comes before what is wrong with the set, and holds for targets that have the set already, too.
     let named: Vec<_> = found.iter().map(|target| (target.id, target.controller_id.as_str())).collect();
-    make_room(ctx, tx, settings, &named).await?;
+    if let Some((_, total)) = make_room(ctx, tx, settings, &named).await?.first() {
+        check_quota(ctx.settings().quotas.actions_per_target, *total, 1, "the actions of a target")?;
+    }
     let full = full?;
     check_types(tx, full.set.ds_type, &found).await?;
     let (done, selected): (Vec<_>, Vec<_>) = found.into_iter().partition(|t| t.assigned_distribution_set == Some(set));
@@ -154,10 +181,28 @@ async fn assign_set(
     // hawkBit: offline, a target with an update under way is passed over, and counts as if it had the set.
     let (busy, selected): (Vec<_>, Vec<_>) = selected.into_iter().partition(|t| offline && t.is(UpdateStatus::Pending));
     outcome.already_assigned += busy.len() as u64;
+    let cause = if offline { Cause::Offline } else { Cause::User };
+    let assigned = carry_out(ctx, tx, settings, &full, selected, requests, cause).await?;
+    outcome.assigned += assigned.len() as u64;
+    outcome.actions.extend(assigned);
+    Ok(())
+}
+
+/// Gives `selected`, which the caller has locked and found fit, the set; `requests` say how, by controllerId.
+pub(crate) async fn carry_out(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &TenantSettings,
+    full: &distribution_sets::Full,
+    selected: Vec<targets::Model>,
+    requests: &[Request],
+    cause: Cause<'_>,
+) -> Result<Vec<Assigned>> {
     if selected.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    distribution_sets::lock_implicitly(ctx, tx, &full).await?;
+    let (set, offline) = (full.set.id, cause.is_offline());
+    distribution_sets::lock_implicitly(ctx, tx, full).await?;
     let selected_ids: Vec<i64> = selected.iter().map(|t| t.id).collect();
     if !offline {
         supersede(ctx, tx, settings, &selected_ids).await?;
@@ -185,16 +230,15 @@ async fn assign_set(
     }
     let actions =
         store::insert_all(&**tx, ctx.engine(), ctx.tenant_id(), set, &rows, &ctx.actor_name(), ctx.now()).await?;
-    first_statuses(ctx, tx, settings, &actions, &confirmed, offline).await?;
+    first_statuses(ctx, tx, settings, &actions, &confirmed, cause).await?;
     let names: HashMap<i64, &str> = selected.iter().map(|t| (t.id, t.controller_id.as_str())).collect();
-    outcome.assigned += actions.len() as u64;
-    outcome.actions.extend(
-        actions
-            .iter()
-            .filter_map(|a| names.get(&a.target).map(|id| Assigned { action: a.id, controller_id: (*id).to_owned() })),
-    );
+    let assigned = |a: &Model| {
+        let controller_id = names.get(&a.target)?;
+        Some(Assigned { action: a.id, controller_id: (*controller_id).to_owned() })
+    };
+    let assigned = actions.iter().filter_map(assigned).collect();
     targets::changed(ctx, tx, selected.into_iter().map(|t| t.controller_id).collect());
-    Ok(())
+    Ok(assigned)
 }
 
 fn new_action(
@@ -244,10 +288,10 @@ async fn first_statuses(
     settings: &TenantSettings,
     actions: &[Model],
     confirmed: &HashMap<i64, String>,
-    offline: bool,
+    cause: Cause<'_>,
 ) -> Result<()> {
-    let assigned = format!("Assignment initiated by user '{}'", ctx.actor_name());
-    if offline {
+    let assigned = cause.message(ctx);
+    if cause.is_offline() {
         let reported = vec![assigned, format!("{SERVER_PREFIX}Action reported as offline deployment")];
         return note_all(ctx, tx, actions.iter(), ActionStatus::Finished, reported).await;
     }
@@ -288,33 +332,31 @@ async fn check_types(tx: &Tx, ds_type: i64, targets: &[targets::Model]) -> Resul
 }
 
 /// Each target may have so many actions; where the tenant wants it, the oldest make room (semantics.md A6). `targets` are
-/// held, as (id, controllerId).
-pub(super) async fn make_room(
+/// held, as (id, controllerId). Gives those that stay full, with how many they have.
+pub(crate) async fn make_room(
     ctx: &Ctx,
     tx: &mut Tx,
     settings: &TenantSettings,
     targets: &[(i64, &str)],
-) -> Result<()> {
+) -> Result<Vec<(i64, i64)>> {
     let quota = ctx.settings().quotas.actions_per_target;
     if quota <= 0 {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let ids: Vec<i64> = targets.iter().map(|(id, _)| *id).collect();
-    let mut purged = HashSet::new();
-    for (target, total) in store::count_by_target(&**tx, ctx.engine(), ctx.tenant_id(), &ids, quota).await? {
-        let percent = settings.quota_hit_percent;
-        let room = if (1..100).contains(&percent) { percent * quota / 100 } else { 0 };
-        if room < 1 {
-            check_quota(quota, total, 1, "the actions of a target")?;
-        }
-        store::delete_oldest(&**tx, ctx.engine(), ctx.tenant_id(), target, room).await?;
-        purged.insert(target);
+    let full = store::count_by_target(&**tx, ctx.engine(), ctx.tenant_id(), &ids, quota).await?;
+    let percent = settings.quota_hit_percent;
+    let room = if (1..100).contains(&percent) { percent * quota / 100 } else { 0 };
+    if room < 1 || full.is_empty() {
+        return Ok(full);
     }
-    if !purged.is_empty() {
-        let purged = targets.iter().filter(|(id, _)| purged.contains(id)).map(|(_, name)| (*name).to_owned()).collect();
-        targets::changed(ctx, tx, purged);
+    for (target, _) in &full {
+        store::delete_oldest(&**tx, ctx.engine(), ctx.tenant_id(), *target, room).await?;
     }
-    Ok(())
+    let purged: HashSet<i64> = full.into_iter().map(|(target, _)| target).collect();
+    let purged = targets.iter().filter(|(id, _)| purged.contains(id)).map(|(_, name)| (*name).to_owned()).collect();
+    targets::changed(ctx, tx, purged);
+    Ok(Vec::new())
 }
 
 /// What was under way on the targets gives way: cancelled, or closed where the tenant wants that. Sets with a required

@@ -23,6 +23,7 @@ mod window;
 
 pub(crate) use assign::check_weight;
 pub use assign::{Assigned, Outcome, Request, assign};
+pub(crate) use assign::{Cause, carry_out, make_room};
 pub(crate) use cancel::cancel_lapsed;
 pub use cancel::{cancel, force, force_quit};
 pub use cleanup::clean_up;

@@ -11,7 +11,12 @@ use kettle_cluster::Tx;
 
 use self::store::Due;
 use super::{ActionStatus, SERVER_PREFIX, assign, store as actions};
-use crate::{ctx::Ctx, error::Result, targets, tenants::TenantSettings};
+use crate::{
+    ctx::Ctx,
+    error::{Result, check_quota},
+    targets,
+    tenants::TenantSettings,
+};
 
 /// What the actions of one group have in common.
 #[derive(Clone, Debug)]
@@ -39,7 +44,9 @@ pub(crate) async fn schedule(
     let ids: Vec<i64> = targets.iter().map(|(id, _)| *id).collect();
     assign::cancel_scheduled(ctx, tx, &ids).await?;
     let named: Vec<_> = targets.iter().map(|(id, controller_id)| (*id, controller_id.as_str())).collect();
-    assign::make_room(ctx, tx, settings, &named).await?;
+    if let Some((_, total)) = assign::make_room(ctx, tx, settings, &named).await?.first() {
+        check_quota(ctx.settings().quotas.actions_per_target, *total, 1, "the actions of a target")?;
+    }
     let (engine, tenant, by) = (ctx.engine(), ctx.tenant_id(), ctx.actor_name());
     Ok(store::insert_scheduled(&**tx, engine, tenant, wave, &ids, &by, ctx.now()).await?)
 }

@@ -1,6 +1,6 @@
 //! Queries over actions and their statuses. Every one binds the tenant.
 
-use std::sync::LazyLock;
+use std::{collections::HashSet, sync::LazyLock};
 
 use kettle_db::Engine;
 use sea_orm::{
@@ -76,22 +76,39 @@ pub async fn active(db: &impl ConnectionTrait, tenant: &str, targets: &[i64]) ->
     Ok(found)
 }
 
-/// How many actions those of `targets` have that have `at_least` so many, in any state.
+/// How many actions each of `targets` has, in any state, of those that have `least` or more.
 pub async fn count_by_target(
     db: &impl ConnectionTrait,
     engine: Engine,
     tenant: &str,
     targets: &[i64],
-    at_least: i64,
+    least: i64,
 ) -> Result<Vec<(i64, i64)>, DbErr> {
     let sql = format!(
-        "SELECT target, count(*) AS n FROM sp_action WHERE tenant = $1 AND target IN {} GROUP BY target \
-         HAVING count(*) >= $3",
+        "SELECT target, count(*) AS n FROM sp_action WHERE tenant = $1 AND target IN {} \
+         GROUP BY target HAVING count(*) >= $3",
         engine.json_values(2, "bigint")
     );
-    let values = [tenant.into(), json(&targets)?.into(), at_least.into()];
+    let values = [tenant.into(), json(&targets)?.into(), least.into()];
     let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
     rows.iter().map(|r| Ok((r.try_get("", "target")?, r.try_get("", "n")?))).collect()
+}
+
+/// Which of `targets` have an action of a set, in any state.
+pub async fn having(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    set: i64,
+    targets: &[i64],
+) -> Result<HashSet<i64>, DbErr> {
+    let sql = format!(
+        "SELECT DISTINCT target FROM sp_action WHERE tenant = $1 AND distribution_set = $3 AND target IN {}",
+        engine.json_values(2, "bigint")
+    );
+    let values = [tenant.into(), json(&targets)?.into(), set.into()];
+    let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
+    rows.iter().map(|r| r.try_get("", "target")).collect()
 }
 
 /// Deletes the `count` oldest actions of a target.
@@ -286,25 +303,6 @@ pub async fn insert_all(
     let mut actions = Entity::find().from_raw_sql(engine.statement(&sql, values)).all(db).await?;
     actions.sort_by_key(|a| a.id);
     Ok(actions)
-}
-
-/// Cancels what is scheduled for targets, but for sets with a required migration step.
-pub async fn cancel_scheduled(
-    db: &impl ConnectionTrait,
-    engine: Engine,
-    tenant: &str,
-    targets: &[i64],
-) -> Result<(), DbErr> {
-    let sql = format!(
-        "UPDATE sp_action SET status = $3 WHERE tenant = $1 AND target IN {} AND active = false AND status = $4 \
-         AND distribution_set NOT IN \
-         (SELECT id FROM sp_distribution_set WHERE tenant = $1 AND required_migration_step = true)",
-        engine.json_values(2, "bigint")
-    );
-    let (canceled, scheduled) = (ActionStatus::Canceled.code(), ActionStatus::Scheduled.code());
-    let values = [tenant.into(), json(&targets)?.into(), canceled.into(), scheduled.into()];
-    db.execute_raw(engine.statement(&sql, values)).await?;
-    Ok(())
 }
 
 /// The sets that no new assignment puts aside.

@@ -2,7 +2,7 @@
 
 use sea_orm::{ActiveModelTrait, Set};
 
-use super::{load_one, lock, not_found, store, touched};
+use super::{leave_target_filters, load_one, lock, not_found, touched};
 use crate::{
     access::Permission,
     actions,
@@ -42,7 +42,6 @@ pub async fn invalidate(ctx: &Ctx, id: i64, cancelation: Cancelation) -> Result<
         row.valid = Set(Some(false));
         row.update(&*tx).await?;
     }
-    let (engine, tenant) = (ctx.engine(), ctx.tenant_id());
     let end_rollouts = match cancelation {
         Cancelation::None => None,
         Cancelation::Soft => Some(RolloutStatus::Stopping),
@@ -52,6 +51,6 @@ pub async fn invalidate(ctx: &Ctx, id: i64, cancelation: Cancelation) -> Result<
         rollouts::end_all_of_set(ctx, &mut tx, id, status).await?;
         actions::cancel_of_set(ctx, &mut tx, id, cancelation == Cancelation::Force).await?;
     }
-    store::leave_target_filters(&*tx, engine, tenant, id).await?;
+    leave_target_filters(ctx, &mut tx, id).await?;
     Ok(tx.commit().await?)
 }

@@ -18,6 +18,7 @@ pub use lock::{deployable, is_locked_implicitly, lock_implicitly};
 
 use std::collections::{HashMap, HashSet};
 
+use kettle_cluster::Tx;
 use sea_orm::{
     ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DbErr, FromQueryResult, Order,
     QueryFilter, QueryResult, Set,
@@ -32,7 +33,7 @@ use crate::{
     listing::{Listing, Page},
     search,
     software_modules::{self, MAX_DESCRIPTION, MAX_NAME, MAX_VERSION},
-    tenants, text,
+    target_filters, targets, tenants, text,
 };
 use entity::{ActiveModel, Column};
 
@@ -184,7 +185,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
         text::filled("version", version, MAX_VERSION)?;
     }
     text::optional("description", update.description.as_deref(), MAX_DESCRIPTION)?;
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let found = lock_valid(ctx, &*tx, id).await?;
     let mut edited = found.clone();
     edited.name = update.name.map_or(edited.name, text::trim);
@@ -202,6 +203,9 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
     if update.locked == Some(true) {
         // hawkBit: unlike a deployment, this locks incomplete sets too, and the modules of one that is locked already.
         lock::lock_modules(ctx, &*tx, &found).await?;
+    }
+    if (&edited.name, &edited.version) != (&found.name, &found.version) {
+        targets::searches_changed(ctx, &mut tx, &["assignedds", "installedds"]);
     }
     let updated = if edited == found { found } else { store_edited(ctx, &*tx, &found, edited).await? };
     let full = load_one(ctx, &*tx, updated).await?;
@@ -225,10 +229,10 @@ async fn store_edited(ctx: &Ctx, db: &impl ConnectionTrait, found: &Model, edite
 /// refer to is only marked as deleted.
 pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     ctx.require(Permission::DeleteDistributionSet)?;
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let found = lock(ctx, &*tx, Permission::DeleteDistributionSet, id).await?;
     let found = found.ok_or_else(|| Error::not_found_all("DistributionSet", &[id]))?;
-    store::leave_target_filters(&*tx, ctx.engine(), ctx.tenant_id(), id).await?;
+    leave_target_filters(ctx, &mut tx, id).await?;
     if store::is_used(&*tx, ctx.engine(), ctx.tenant_id(), id).await? {
         let mut row = touched(ctx, &found);
         row.deleted = Set(Some(true));
@@ -237,6 +241,14 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
         store::delete(&*tx, ctx.tenant_id(), id).await?;
     }
     Ok(tx.commit().await?)
+}
+
+/// No filter assigns the set by itself any more.
+async fn leave_target_filters(ctx: &Ctx, tx: &mut Tx, id: i64) -> Result<()> {
+    if store::leave_target_filters(&**tx, ctx.engine(), ctx.tenant_id(), id).await? > 0 {
+        target_filters::changed(ctx, tx, None);
+    }
+    Ok(())
 }
 
 /// Adds to `sets` what is told with them, in a number of queries that does not grow with a page.

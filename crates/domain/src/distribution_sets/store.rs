@@ -127,12 +127,11 @@ pub async fn leave_target_filters(
     engine: Engine,
     tenant: &str,
     set: i64,
-) -> Result<(), DbErr> {
+) -> Result<u64, DbErr> {
     let sql = "UPDATE sp_target_filter_query SET auto_assign_distribution_set = NULL, auto_assign_action_type = NULL, \
                access_control_context = NULL, optlock_revision = optlock_revision + 1 \
                WHERE tenant = $1 AND auto_assign_distribution_set = $2";
-    db.execute_raw(engine.statement(sql, [tenant.into(), set.into()])).await?;
-    Ok(())
+    Ok(db.execute_raw(engine.statement(sql, [tenant.into(), set.into()])).await?.rows_affected())
 }
 
 pub async fn delete(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<(), DbErr> {

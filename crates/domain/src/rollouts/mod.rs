@@ -24,7 +24,7 @@ pub use create::{Conditions, Create, CreateGroup, Template, create, retry};
 pub use entity::{GroupStatus, Model, RolloutStatus, SuccessAction, group::Model as Group};
 pub(crate) use operate::end_all_of_set;
 pub use operate::{decide, delete, pause, resume, start, stop, trigger_next_group};
-pub use scheduler::run as schedule;
+pub use scheduler::Scheduler;
 pub use wakes::Wakes;
 
 use std::collections::HashMap;

@@ -25,8 +25,29 @@ const GATHER: Duration = Duration::from_millis(250);
 /// How often a pass is tried at once when other transactions are in its way.
 const TRIES: u32 = 5;
 
+/// The scheduler of this node.
+pub struct Scheduler {
+    stop: watch::Sender<bool>,
+    task: task::JoinHandle<()>,
+}
+
+impl Scheduler {
+    pub fn start(services: &Arc<Services>) -> Scheduler {
+        let (stop, stopped) = watch::channel(false);
+        Scheduler { stop, task: tokio::spawn(run(services.clone(), stopped)) }
+    }
+
+    /// Returns when nothing is worked on any more.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        if self.task.await.is_err() {
+            tracing::error!("the scheduler of rollouts had panicked");
+        }
+    }
+}
+
 /// Works on rollouts until `stopped`; passes under way end with the batch that they are at, and hand their leases over.
-pub async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
+async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
     let mut work = Work {
         services,
         stopped: stopped.clone(),

@@ -14,7 +14,7 @@ use crate::{
     ctx::Ctx,
     error::{Error, Result},
     listing::{Listing, Page},
-    search, text,
+    search, targets, text,
 };
 
 const DEFAULT_SORT: (&str, Order) = ("id", Order::Asc);
@@ -159,6 +159,7 @@ pub(crate) async fn set(ctx: &Ctx, tx: &Tx, kind: &TagKind, id: i64, rows: &[i64
 fn searches_change(ctx: &Ctx, tx: &mut Tx, kind: &TagKind) {
     if kind.of_targets {
         tx.emit(Event::TenantConfigurationChanged { tenant: ctx.tenant_id().into() });
+        targets::searches_changed(ctx, tx, &["tag"]);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use sea_orm::{ActiveModelTrait, ConnectionTrait, PaginatorTrait, Set};
 
-use super::{Model, Shown, entity, find, not_found, show_one, store};
+use super::{Model, Shown, changed, entity, find, not_found, show_one, store};
 use crate::{
     access::Permission,
     actions::{self, ActionType},
@@ -43,7 +43,7 @@ pub async fn auto_assign(ctx: &Ctx, id: i64, new: AutoAssign) -> Result<Shown> {
     ctx.require(Permission::UpdateTarget)?;
     actions::check_weight(new.weight)?;
     let confirmation_flow = tenants::settings(ctx.services(), &ctx.tenant).await?.is_some_and(|s| s.confirmation_flow);
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let found = store::find(&*tx, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
     check_targets_quota(ctx, &*tx, &found.query, new.set).await?;
     // The set before the filter: who deletes or invalidates a set takes them in this order too.
@@ -66,6 +66,7 @@ pub async fn auto_assign(ctx: &Ctx, id: i64, new: AutoAssign) -> Result<Shown> {
     row.confirmation_required = Set(Some(new.confirmation_required.unwrap_or(confirmation_flow)));
     row.access_control_context = Set(Some(ctx.access_context()?));
     let updated = row.update(&*tx).await?;
+    changed(ctx, &mut tx, Some(id));
     tx.commit().await?;
     show_one(ctx, updated).await
 }
@@ -73,12 +74,13 @@ pub async fn auto_assign(ctx: &Ctx, id: i64, new: AutoAssign) -> Result<Shown> {
 /// Makes the filter assign nothing; what it has assigned stays.
 pub async fn stop_auto_assign(ctx: &Ctx, id: i64) -> Result<Shown> {
     ctx.require(Permission::UpdateTarget)?;
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let found = store::lock(&*tx, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
     if found.auto_assign_distribution_set.is_none() && found.auto_assign_initiated_by.is_none() {
         return show_one(ctx, found).await;
     }
     let updated = cleared(ctx, &found).update(&*tx).await?;
+    changed(ctx, &mut tx, None);
     tx.commit().await?;
     show_one(ctx, updated).await
 }

@@ -1,17 +1,30 @@
 //! Target filters: searches over targets that are kept under a name (semantics.md A7).
 //!
-//! A filter may have a set that is assigned to every target it matches, now and later: `auto_assign.rs` says which.
+//! A filter may have a set that is assigned to every target it matches, now and later: `auto_assign.rs` says which. What
+//! then assigns it are `reaction.rs`, for targets that change, and `sweep.rs`, for all of them, both through `assigner.rs`;
+//! see docs/decisions/010-auto-assignment-reacts-to-changes.md.
 
+mod assigner;
+mod assigning;
 mod auto_assign;
 pub mod entity;
 mod fields;
+mod reaction;
+mod scheduler;
 pub(crate) mod store;
+mod sweep;
+mod waiting;
 
 pub use auto_assign::{AutoAssign, auto_assign, auto_assigned_set, stop_auto_assign};
 pub use entity::Model;
+pub use reaction::react;
+pub use scheduler::Scheduler;
+pub use sweep::{Rounds, sweep};
+pub use waiting::Waiting;
 
 use std::collections::HashMap;
 
+use kettle_cluster::{Event, Tx};
 use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Order, PaginatorTrait, QueryFilter, Set};
 
 use crate::{
@@ -100,7 +113,7 @@ pub async fn update(ctx: &Ctx, id: i64, name: Option<String>, query: Option<Stri
     if let Some(query) = &query {
         text::required("query", query, MAX_QUERY)?;
     }
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let found = store::lock(&*tx, ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))?;
     if let Some(query) = &query {
         search::targets(query)?;
@@ -118,6 +131,9 @@ pub async fn update(ctx: &Ctx, id: i64, name: Option<String>, query: Option<Stri
     row.name = Set(name);
     row.query = Set(query);
     let updated = row.update(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    if updated.auto_assign_distribution_set.is_some() {
+        changed(ctx, &mut tx, Some(id).filter(|_| updated.query != found.query));
+    }
     tx.commit().await?;
     show_one(ctx, updated).await
 }
@@ -125,11 +141,17 @@ pub async fn update(ctx: &Ctx, id: i64, name: Option<String>, query: Option<Stri
 /// Deletes the filter; what it has assigned stays.
 pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     ctx.require(Permission::DeleteTarget)?;
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     if store::delete(&*tx, ctx.tenant_id(), id).await? == 0 {
         return Err(Error::not_found_all("TargetFilterQuery", &[id]));
     }
+    changed(ctx, &mut tx, None);
     Ok(tx.commit().await?)
+}
+
+/// Notes that what filters assign by themselves has changed; of `filter`, also what it is to be assigned to.
+pub(crate) fn changed(ctx: &Ctx, tx: &mut Tx, filter: Option<i64>) {
+    tx.emit(Event::TargetFiltersChanged { tenant: ctx.tenant_id().into(), filter });
 }
 
 async fn find(ctx: &Ctx, id: i64) -> Result<Model> {

@@ -19,7 +19,7 @@ use crate::{
     listing::{Listing, Page},
     search,
     software_module_types::{check_name, check_names, check_texts},
-    text,
+    targets, text,
 };
 use entity::ActiveModel;
 
@@ -119,7 +119,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
         check_name(name)?;
     }
     check_texts(update.description.as_deref(), update.colour.as_deref())?;
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let found = lock(ctx, &*tx, Permission::UpdateTargetType, id).await?;
     let name = text::change(update.name, Some(&found.name));
     let description = text::change(update.description, found.description.as_deref());
@@ -130,6 +130,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
     let mut row = touched(ctx, &found);
     if let Some(name) = name {
         row.name = Set(name);
+        targets::searches_changed(ctx, &mut tx, &["type", "targettype"]);
     }
     if description.is_some() {
         row.description = Set(description);
@@ -172,7 +173,7 @@ pub async fn add_compatible(ctx: &Ctx, id: i64, set_types: &[i64]) -> Result<()>
     if set_types.is_empty() {
         return Err(Error::constraint("Name at least one distribution set type."));
     }
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     distribution_set_types::hold_all(ctx, &*tx, set_types).await?;
     let found = lock(ctx, &*tx, Permission::UpdateTargetType, id).await?;
     let current = store::compatible(&*tx, id).await?;
@@ -183,6 +184,8 @@ pub async fn add_compatible(ctx: &Ctx, id: i64, set_types: &[i64]) -> Result<()>
     let new: Vec<i64> = set_types.iter().copied().filter(|id| !current.contains(id)).collect();
     if !new.is_empty() {
         store::add_compatible(&*tx, id, &new).await?;
+        // Whatever a filter asks for: these targets take its set from now on.
+        targets::searches_changed(ctx, &mut tx, &[]);
         touched(ctx, &found).update(&*tx).await?;
     }
     Ok(tx.commit().await?)

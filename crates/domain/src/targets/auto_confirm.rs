@@ -85,12 +85,13 @@ async fn turn_on(ctx: &Ctx, controller_id: &str, wanted: Activate, by_operator: 
 }
 
 async fn turn_off(ctx: &Ctx, controller_id: &str, by_operator: bool) -> Result<()> {
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let target = super::lock(ctx, &tx, controller_id).await?;
     store::delete_auto_confirmation(&*tx, ctx.tenant_id(), target.id).await?;
     if by_operator {
         super::touched(ctx, &target).update(&*tx).await?;
     }
+    super::changed(ctx, &mut tx, vec![controller_id.into()]);
     Ok(tx.commit().await?)
 }
 

@@ -38,7 +38,7 @@ pub async fn create(ctx: &Ctx, controller_id: &str, entries: Vec<(String, Option
     for (key, value) in &entries {
         check(key, value.as_deref())?;
     }
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let target = super::lock(ctx, &tx, controller_id).await?;
     check_room(ctx, &*tx, target.id, entries.len()).await?;
     for (key, value) in entries {
@@ -47,6 +47,7 @@ pub async fn create(ctx: &Ctx, controller_id: &str, entries: Vec<(String, Option
         inserted.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
     }
     super::touched(ctx, &target).update(&*tx).await?;
+    super::changed(ctx, &mut tx, vec![target.controller_id]);
     Ok(tx.commit().await?)
 }
 
@@ -54,7 +55,7 @@ pub async fn create(ctx: &Ctx, controller_id: &str, entries: Vec<(String, Option
 pub async fn put(ctx: &Ctx, controller_id: &str, key: &str, value: Option<String>) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;
     check(key, value.as_deref())?;
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let target = super::lock(ctx, &tx, controller_id).await?;
     match find(&*tx, target.id, key).await? {
         Some(found) => {
@@ -69,18 +70,20 @@ pub async fn put(ctx: &Ctx, controller_id: &str, key: &str, value: Option<String
         }
     }
     super::touched(ctx, &target).update(&*tx).await?;
+    super::changed(ctx, &mut tx, vec![target.controller_id]);
     Ok(tx.commit().await?)
 }
 
 pub async fn delete(ctx: &Ctx, controller_id: &str, key: &str) -> Result<()> {
     ctx.require(Permission::UpdateTarget)?;
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let target = super::lock(ctx, &tx, controller_id).await?;
     let deleted = Entity::delete_by_id((target.id, key.into())).exec(&*tx).await?;
     if deleted.rows_affected == 0 {
         return Err(not_found(controller_id, key));
     }
     super::touched(ctx, &target).update(&*tx).await?;
+    super::changed(ctx, &mut tx, vec![target.controller_id]);
     Ok(tx.commit().await?)
 }
 

@@ -255,9 +255,16 @@ pub(crate) fn touched(ctx: &Ctx, target: &Model) -> entity::ActiveModel {
     touched!(ctx, target)
 }
 
-/// Notes that what these targets' devices see may have changed.
+/// Notes that what these targets' devices see, or what searches see of them, may have changed.
 pub(crate) fn changed(ctx: &Ctx, tx: &mut Tx, controller_ids: Vec<String>) {
     tx.emit(Event::TargetsChanged { tenant: ctx.tenant_id().into(), controller_ids });
+}
+
+/// Notes that searches over targets by these fields may find others than before, though no target was changed: what it
+/// refers to was. Without fields, any search.
+pub(crate) fn searches_changed(ctx: &Ctx, tx: &mut Tx, fields: &[&str]) {
+    let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+    tx.emit(Event::TargetSearchesChanged { tenant: ctx.tenant_id().into(), fields });
 }
 
 fn new_row(target: Create) -> Result<NewTarget> {

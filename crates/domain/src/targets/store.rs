@@ -122,6 +122,16 @@ pub fn compatible(ds_type: i64) -> Condition {
     Condition::any().add(Column::TargetType.is_null()).add(Expr::exists(takes))
 }
 
+/// The ids of targets by their controllerIds, of those that there are.
+pub async fn ids(db: &impl ConnectionTrait, tenant: &str, controller_ids: &[String]) -> Result<Vec<i64>, DbErr> {
+    let mut found = Vec::with_capacity(controller_ids.len());
+    for chunk in controller_ids.chunks(999) {
+        let select = of_tenant(tenant, &Scope::ALL).filter(Column::ControllerId.is_in(chunk));
+        found.extend(select.select_only().column(Column::Id).into_tuple::<i64>().all(db).await?);
+    }
+    Ok(found)
+}
+
 /// A row to insert: [`insert_all`] takes any number of them in one statement.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewTarget {

@@ -12,8 +12,8 @@ use super::{
     database::{self, Database},
     keys::USERS,
     settings::{
-        Access, Authentication, AutoCleanup, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi, Log, LogFormat,
-        OpenApi, Quotas, Repository, RequestLog, Rollouts, Security, Server, Ssl, User,
+        Access, Authentication, AutoAssign, AutoCleanup, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi,
+        Log, LogFormat, OpenApi, Quotas, Repository, RequestLog, Rollouts, Security, Server, Ssl, User,
     },
     sources::{Findings, Raw, Setting, Settings},
     value::{self, Secret},
@@ -43,6 +43,12 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
         clients: Clients {
             track_remote_ip: read.one("hawkbit.server.security.clients.trackRemoteIp", value::boolean),
             remote_ip_header: read.one("hawkbit.server.security.clients.remoteIpHeader", value::header),
+        },
+        auto_assign: AutoAssign {
+            enabled: read.one("hawkbit.autoassign.scheduler.enabled", value::boolean),
+            fixed_delay: read.one("hawkbit.autoassign.scheduler.fixedDelay", delay),
+            timed_every: read.one("kettle.auto-assign.timed-every", value::duration),
+            all_every: read.one("kettle.auto-assign.all-every", value::duration),
         },
         auto_cleanup: AutoCleanup {
             enabled: read.one("hawkbit.autocleanup.scheduler.enabled", value::boolean),

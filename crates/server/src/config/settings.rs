@@ -26,6 +26,7 @@ pub struct Config {
     pub openapi: OpenApi,
     pub repository: Repository,
     pub clients: Clients,
+    pub auto_assign: AutoAssign,
     pub auto_cleanup: AutoCleanup,
     pub rollouts: Rollouts,
     pub access: Access,
@@ -183,6 +184,17 @@ pub struct Repository {
 pub struct Clients {
     pub track_remote_ip: bool,
     pub remote_ip_header: String,
+}
+
+/// When target filters assign by themselves, semantics A7.
+#[derive(Clone, Debug)]
+pub struct AutoAssign {
+    pub enabled: bool,
+    /// From one look whether there is something to do to the next.
+    pub fixed_delay: Duration,
+    /// From one pass without a cause to the next: of filters about time, and of all; zero for none.
+    pub timed_every: Duration,
+    pub all_every: Duration,
 }
 
 /// The job that deletes old actions, semantics A6. Which are old, tenants say.
