@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Connection, Device, Engine, Server, bytes_of, eventually, stored_files};
+use crate::harness::{Connection, Device, Engine, Server, bytes_of, eventually, linger, stored_files};
 
 /// An event's way from one node to the other's caches.
 const TRAVEL: Duration = Duration::from_secs(2);
@@ -165,6 +165,56 @@ async fn the_same_assignment_on_both_nodes_at_once_makes_one_action() {
         let actions = a.get(&format!("/rest/v1/targets/{id}/actions")).await.expect(200).json();
         assert_eq!((assigned, actions["total"].as_i64()), (1, Some(1)), "{actions}");
     }
+}
+
+/// The survivor finds what the killed one had committed and not yet assigned, and nothing is assigned twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_of_a_node_that_is_killed_are_auto_assigned_by_the_other() {
+    let (mut a, b) = two_nodes().await;
+    let set = b.set("fw", &[]).await;
+    let filter = b.post("/rest/v1/targetfilters", json!({"name": "all", "query": "controllerId==new-*"})).await;
+    let path = format!("/rest/v1/targetfilters/{}/autoAssignDS", filter.expect(201).id());
+    b.post(&path, json!({"id": set.id})).await.expect(200);
+    let ids: Vec<String> = (0..40).map(|n| format!("new-{n}")).collect();
+    let (last, first) = ids.split_last().unwrap();
+    let create = async |id: &String| {
+        a.post("/rest/v1/targets", json!([{"controllerId": id}])).await.expect(201);
+    };
+    futures_util::future::join_all(first.iter().map(create)).await;
+    create(last).await;
+    a.kill9();
+    for id in &ids {
+        let actions = eventually(TRAVEL + Duration::from_secs(5), "an action", async || {
+            let actions = b.get(&format!("/rest/v1/targets/{id}/actions")).await.expect(200).json();
+            (actions["total"] != 0).then_some(actions)
+        })
+        .await;
+        assert_eq!(actions["total"], 1, "{id}: {actions}");
+    }
+}
+
+/// What is assigned here by another node's tasks is none of a node that has them off.
+#[tokio::test]
+async fn a_node_with_the_scheduler_off_assigns_nothing() {
+    let off = Server::start_with(Engine::Postgres, &["hawkbit.autoassign.scheduler.enabled=false"]).await;
+    let set = off.set("fw", &[]).await;
+    off.target("before").await;
+    let filter = off.post("/rest/v1/targetfilters", json!({"name": "all", "query": "controllerId==*"})).await;
+    let path = format!("/rest/v1/targetfilters/{}/autoAssignDS", filter.expect(201).id());
+    off.post(&path, json!({"id": set.id})).await.expect(200);
+    off.target("after").await;
+    let total = async |id: &str| {
+        off.get(&format!("/rest/v1/targets/{id}/actions")).await.expect(200).json()["total"].as_i64().unwrap()
+    };
+    // Longer than a node with it on takes, as the next lines show.
+    linger(Duration::from_secs(4)).await;
+    assert_eq!((total("before").await, total("after").await), (0, 0));
+    let on = off.another_node_with(&[]).await;
+    eventually(Duration::from_secs(4), "the other node assigns", async || {
+        ((total("before").await, total("after").await) == (1, 1)).then_some(())
+    })
+    .await;
+    drop(on);
 }
 
 async fn two_nodes() -> (Server, Server) {

@@ -2,6 +2,7 @@
 
 mod action_model;
 mod actions_deleted;
+mod auto_assign;
 mod invalidation;
 mod maintenance_window;
 mod offline_assignments;
@@ -323,11 +324,15 @@ impl Node {
     }
 
     async fn start_with(db: &Db, settings: Settings) -> Node {
+        Node::start_as(db, settings, Rules::default()).await
+    }
+
+    async fn start_as(db: &Db, settings: Settings, rules: Rules) -> Node {
         let folder = tempfile::Builder::new().prefix("kettle-domain-").tempdir().unwrap();
         let storage = artifacts::Storage::open(folder.path().to_owned()).unwrap();
         let clock = Clock::fixed(NOW);
         let events = Events::new(folder.path().file_name().unwrap().to_str().unwrap().to_owned());
-        let services = Services::new(db.clone(), events, clock.clone(), settings, storage, Rules::default());
+        let services = Services::new(db.clone(), events, clock.clone(), settings, storage, rules);
         let ctx = Ctx::system(&services, Tenant::new("DEFAULT"));
         tenants::ensure(&services, &ctx.tenant).await.unwrap();
         Node { services, clock, ctx, _artifacts: Arc::new(folder) }

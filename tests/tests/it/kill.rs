@@ -7,11 +7,13 @@ use rand::{Rng as _, rngs::StdRng};
 use serde_json::{Value, json};
 use sha1::Digest as _;
 
-use crate::harness::{Engine, Server, Set, bytes_of, linger, seeded, stored_files};
+use crate::harness::{Engine, Server, Set, bytes_of, eventually, linger, seeded, stored_files};
 
 const ROUNDS: usize = 4;
 const AT_ONCE: usize = 12;
 const LAST_MOMENT: Duration = Duration::from_millis(250);
+/// A pass over everything, some seconds after the start, at the latest when the lease of the killed one has run out.
+const REACTED: Duration = Duration::from_secs(45);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn during_uploads() {
@@ -81,6 +83,31 @@ async fn during_an_assignment_of_many() {
             assert!(expected.contains(&total), "{total} of 300 are assigned, answered: {}", done.len());
             for id in ids.iter().step_by(37) {
                 assert_eq!(is_wholly_assigned(&server, id, set).await, total == 300, "{id}");
+            }
+        }
+    })
+    .await;
+}
+
+/// Whatever was made of it before, each target that was answered for ends with one action of its filter's set.
+#[tokio::test(flavor = "multi_thread")]
+async fn during_auto_assignments() {
+    for_each_engine(async |mut server: Server, random: &mut StdRng| {
+        server.allow_devices().await;
+        let body = json!({"name": "all", "query": "controllerId==d*"});
+        let filter = server.post("/rest/v1/targetfilters", body).await.expect(201).id();
+        for round in 0..ROUNDS {
+            let set = server.set(&format!("fw{round}"), &[]).await;
+            let path = format!("/rest/v1/targetfilters/{filter}/autoAssignDS");
+            server.post(&path, json!({"id": set.id})).await.expect(200);
+            let ids: Vec<String> = (0..AT_ONCE).map(|n| format!("d{round}-{n}")).collect();
+            let requests = ids.iter().map(|id| create(&server, id));
+            let done = until_killed(&server, random, requests).await;
+            server.kill9();
+            server.restart();
+            for id in done.iter().map(|n| &ids[*n]) {
+                eventually(REACTED, "the action", async || is_wholly_assigned(&server, id, set).await.then_some(()))
+                    .await;
             }
         }
     })
@@ -175,6 +202,13 @@ async fn until_killed(
 
 async fn upload(server: &Server, module: i64, name: &str, bytes: &[u8]) -> bool {
     server.try_upload(module, name, bytes).await.is_ok_and(|answer| answer.status == 201)
+}
+
+async fn create(server: &Server, id: &str) -> bool {
+    let headers = [("authorization", server.admin.as_str()), ("content-type", "application/json")];
+    let body = json!([{"controllerId": id}]).to_string().into();
+    let sent = server.try_request(reqwest::Method::POST, "/rest/v1/targets", &headers, Some(body)).await;
+    sent.is_ok_and(|answer| answer.status == 201)
 }
 
 async fn assign(server: &Server, id: &str, set: Set) -> bool {

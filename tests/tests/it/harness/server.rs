@@ -60,9 +60,14 @@ impl Server {
 
     /// A second node on the same database and artifact folder.
     pub async fn another_node(&self) -> Self {
-        assert!(self.database.is_some(), "nodes share a PostgreSQL database");
         let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
-        Self::launch(self.data.clone(), self.database.clone(), &settings)
+        self.another_node_with(&settings).await
+    }
+
+    /// The same, with settings of its own.
+    pub async fn another_node_with(&self, settings: &[&str]) -> Self {
+        assert!(self.database.is_some(), "nodes share a PostgreSQL database");
+        Self::launch(self.data.clone(), self.database.clone(), settings)
     }
 
     fn launch(data: Arc<TempDir>, database: Option<Arc<Database>>, settings: &[&str]) -> Self {
