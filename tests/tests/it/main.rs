@@ -13,6 +13,7 @@
 
 mod harness;
 
+mod adopted;
 mod bad_input;
 mod clients;
 mod cluster;

@@ -1,7 +1,7 @@
 //! Migrations (`kettle_db::migrate`): the tables are hawkBit's to the last index, on SQLite as on PostgreSQL; a database
 //! that hawkBit wrote is taken over without a change to what it holds.
 
-mod adoption;
+pub(crate) mod adoption;
 mod catalog;
 
 use kettle_db::migrate::{self, Found, MigrateError};

@@ -54,8 +54,8 @@ impl Server {
     }
 
     /// On a database and a data folder that the test has filled.
-    pub(crate) fn start_on(data: Arc<TempDir>, database: Arc<Database>) -> Self {
-        Self::launch(data, Some(database), &[])
+    pub(crate) fn start_on(data: Arc<TempDir>, database: Arc<Database>, settings: &[&str]) -> Self {
+        Self::launch(data, Some(database), settings)
     }
 
     /// A second node on the same database and artifact folder.
