@@ -6,17 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::Options;
 use crate::load::{self, Load, Outcome};
+use crate::operator;
 use crate::postgres::Postgres;
 use crate::report::{Report, Row, Wanted, megabytes, number};
 use crate::scenarios::{progress, scatter};
-use crate::server::{
-    CREATE_CONNECTIONS, GATEWAY_AUTHORIZATION, Server, TARGETS_PER_CREATE, configure, create_targets, exchange,
-    management_request, send_json, target_name,
-};
+use crate::server::{Server, create_fleet, exchange, management_request, target_name};
 
 const DATABASE: &str = "fleet";
 const LIST: &str = "/rest/v1/targets?limit=50";
@@ -25,10 +23,7 @@ const SEARCH: &str = "/rest/v1/targets?limit=50&q=name%3D%3Ddev*1%3Bcontrollerid
 /// What the database has to do for the total of [`SEARCH`], and no more.
 const COUNT: &str = "SELECT count(*) FROM sp_target WHERE tenant = 'DEFAULT' \
                      AND upper(name) LIKE upper('dev%1') AND upper(controller_id) LIKE upper('%00%');";
-/// As many as one request may assign.
-const TARGETS_PER_ASSIGNMENT: usize = 5_000;
 const FEEDBACKS: u64 = 20_000;
-const FEEDBACK: &str = r#"{"status":{"execution":"closed","result":{"finished":"success"}}}"#;
 
 pub async fn run(options: &Options, report: &mut Report, postgres: Option<&Postgres>, scratch: &Path) -> Result<()> {
     if let Some(postgres) = postgres {
@@ -70,12 +65,7 @@ impl Fleet<'_> {
     async fn create(self) -> Result<()> {
         let targets = self.options.fleet;
         progress(&format!("fleet: creating {} targets", number(targets as f64)));
-        configure(self.kettle, "authentication.gatewaytoken.key", json!("bench")).await?;
-        configure(self.kettle, "authentication.gatewaytoken.enabled", json!(true)).await?;
-        let requests = targets.div_ceil(TARGETS_PER_CREATE);
-        let address = self.kettle.address;
-        let load = Load { address, connections: CREATE_CONNECTIONS, requests, time: Duration::ZERO };
-        create_targets(load, "dev", targets).await?;
+        create_fleet(self.kettle, targets).await?;
         self.analyze()
     }
 
@@ -157,25 +147,16 @@ impl Fleet<'_> {
             alone = Some(postgres.pgbench("pgbench", &["-N", "-c", "32", "-j", "2", "-T", &seconds])?);
         }
         progress("fleet: assigning a set");
-        let actions = self.assign().await?;
+        let names: Vec<_> = (0..FEEDBACKS.min(self.options.fleet)).map(|target| target_name("dev", target)).collect();
+        let set = operator::create_set(self.kettle, "bench").await?;
+        operator::assign(self.kettle, set, &names).await?;
+        let work = operator::actions(self.kettle, "active==true").await?;
         self.analyze()?;
-        let count = actions.len() as u64;
+        let count = work.len() as u64;
+        ensure!(count == names.len() as u64, "{count} actions for {} assignments", names.len());
         progress("fleet: feedback");
-        let load = Load { requests: count, time: Duration::ZERO, ..self.load() };
-        let write = move |number: u64, request: &mut Vec<u8>| {
-            let Some((target, action)) = actions.get(number as usize) else { return };
-            request.extend_from_slice(
-                format!(
-                    "POST /DEFAULT/controller/v1/{target}/deploymentBase/{action}/feedback HTTP/1.1\r\n\
-                     Host: 127.0.0.1\r\nAuthorization: {GATEWAY_AUTHORIZATION}\r\n\
-                     Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{FEEDBACK}",
-                    FEEDBACK.len()
-                )
-                .as_bytes(),
-            );
-        };
         let before = self.kettle.process.cpu_time()?;
-        let outcome = load::run(load, write).await?;
+        let outcome = operator::report_success(self.kettle, self.options.connections, work).await?;
         let cpu = self.kettle.process.cpu_time()?.saturating_sub(before).as_secs_f64() * 1e6 / count as f64;
         report.row(Row {
             note: format!("{}, {cpu:.0} µs CPU each", outcome.latencies()),
@@ -196,37 +177,6 @@ impl Fleet<'_> {
         let installed = "/rest/v1/targets?limit=50&q=updatestatus%3D%3Din_sync";
         ensure!(self.total(installed).await? == count, "not every target is in sync after its feedback");
         Ok(())
-    }
-
-    /// Assigns a set to the first targets of the fleet; each with its action.
-    async fn assign(self) -> Result<Vec<(String, u64)>> {
-        let modules = json!([{ "name": "bench", "version": "1", "type": "os" }]);
-        let modules = send_json(self.kettle, "POST", "/rest/v1/softwaremodules", &modules).await?;
-        let module = modules.pointer("/0/id").context("the software module has no id")?;
-        let sets = json!([{ "name": "bench", "version": "1", "type": "os", "modules": [{ "id": module }] }]);
-        let sets = send_json(self.kettle, "POST", "/rest/v1/distributionsets", &sets).await?;
-        let set = sets.pointer("/0/id").and_then(Value::as_u64).context("the distribution set has no id")?;
-        let path = format!("/rest/v1/distributionsets/{set}/assignedTargets");
-        let names: Vec<_> = (0..FEEDBACKS.min(self.options.fleet)).map(|target| target_name("dev", target)).collect();
-        for batch in names.chunks(TARGETS_PER_ASSIGNMENT) {
-            let wanted: Vec<_> = batch.iter().map(|id| json!({ "id": id, "type": "forced" })).collect();
-            send_json(self.kettle, "POST", &path, &Value::Array(wanted)).await?;
-        }
-        let mut actions = Vec::with_capacity(names.len());
-        while actions.len() < names.len() {
-            let page = format!("/rest/v1/actions?representation=full&limit=500&offset={}", actions.len());
-            let mut request = Vec::new();
-            management_request(&mut request, "GET", &page, None);
-            let page = exchange(self.kettle, &request).await?;
-            let content = page.get("content").and_then(Value::as_array).filter(|content| !content.is_empty());
-            for action in content.context("fewer actions than assignments")? {
-                let id = action.get("id").and_then(Value::as_u64).context("an action without an id")?;
-                let target = action.pointer("/_links/target/href").and_then(Value::as_str);
-                let (_, name) = target.and_then(|href| href.rsplit_once('/')).context("an action without a target")?;
-                actions.push((name.to_owned(), id));
-            }
-        }
-        Ok(actions)
     }
 
     async fn get(self, path: &'static str) -> Result<Outcome> {

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 
 use crate::connection::Connection;
 
-/// What a run may take beyond its planned time before it counts as hung.
+/// What a run may take beyond its planned time, and for each request that it must make, before it counts as hung.
 const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_PER_REQUEST: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy)]
 pub struct Load {
@@ -77,9 +78,9 @@ where
             }
         }
     };
-    timeout(load.time + PATIENCE, everyone)
-        .await
-        .map_err(|_| anyhow!("the load didn't end within {:?}", load.time + PATIENCE))?;
+    let requests = u32::try_from(load.requests).unwrap_or(u32::MAX);
+    let within = load.time + PATIENCE + PATIENCE_PER_REQUEST.saturating_mul(requests);
+    timeout(within, everyone).await.map_err(|_| anyhow!("the load didn't end within {within:?}"))?;
     outcome.elapsed = shared.started.elapsed();
     let failed = failures.len();
     match failures.into_iter().next() {

@@ -7,9 +7,12 @@ mod bare;
 mod connection;
 mod fleet;
 mod load;
+mod million;
+mod operator;
 mod postgres;
 mod process;
 mod report;
+mod rollout;
 mod scenarios;
 mod server;
 
@@ -32,6 +35,8 @@ struct Arguments {
 enum Command {
     /// Start Kettle and everything it needs, measure, print a table and a line of JSON
     Run(Options),
+    /// Roll out to small and very large fleets and print what grows, and how, as a table for docs/benchmarks.md
+    Million(million::Options),
     /// Serve the canned poll answer: the limit that polls are compared with
     Bare {
         #[arg(long)]
@@ -49,7 +54,7 @@ pub struct Options {
     /// How many targets the polls and lists work on
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(50..=1_000_000))]
     pub targets: u64,
-    /// How many targets the searches and the feedback work on
+    /// How many targets the searches, the feedback and the rollout work on
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1_000..=1_000_000))]
     pub fleet: u64,
     /// Length of each measured round
@@ -70,6 +75,9 @@ pub struct Options {
     /// Folder of initdb and postgres, where it isn't /usr/lib/postgresql/*/bin
     #[arg(long)]
     pub postgres_bin: Option<PathBuf>,
+    /// Write PostgreSQL's log there, with the plans of all statements that took over 100 ms (which costs some speed)
+    #[arg(long)]
+    pub plans: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -87,6 +95,8 @@ pub enum Phase {
     Create,
     /// A server and a database of its own: searches, lists and feedback
     Fleet,
+    /// Another one: a rollout to the fleet, feedback within it, and auto-assignment
+    Rollout,
 }
 
 impl Options {
@@ -96,7 +106,7 @@ impl Options {
 
     /// Whether anything but the bare handler is to be measured.
     pub fn wants_kettle(&self) -> bool {
-        [Phase::Poll, Phase::List, Phase::Artifact, Phase::Create, Phase::Fleet]
+        [Phase::Poll, Phase::List, Phase::Artifact, Phase::Create, Phase::Fleet, Phase::Rollout]
             .into_iter()
             .any(|phase| self.wants(phase))
     }
@@ -114,6 +124,7 @@ impl Options {
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(options) => run(&options).await,
+        Command::Million(options) => until_a_signal(million::run(&options)).await,
         Command::Bare { port } => bare::serve(port).await,
     };
     match outcome {
@@ -125,16 +136,20 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenarios; a signal drops them, which stops every child process and removes the scratch folder.
 async fn run(options: &Options) -> Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let mut report = Report::new(options.is_reference());
-    let outcome = tokio::select! {
-        outcome = scenarios::run(options, &mut report) => outcome,
-        _ = interrupt.recv() => Err(anyhow!("interrupted")),
-        _ = terminate.recv() => Err(anyhow!("terminated")),
-    };
+    let outcome = until_a_signal(scenarios::run(options, &mut report)).await;
     report.print(outcome.as_ref().err());
     outcome
+}
+
+/// Runs the scenarios; a signal drops them, which stops every child process and removes the scratch folder.
+async fn until_a_signal(scenarios: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = scenarios => outcome,
+        _ = interrupt.recv() => Err(anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow!("terminated")),
+    }
 }

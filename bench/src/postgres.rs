@@ -18,16 +18,28 @@ use crate::process::{Process, StopSignal, complete, free_port};
 const PREFERRED: u32 = 15;
 const START_WITHIN: Duration = Duration::from_secs(30);
 
+/// What makes PostgreSQL log the plans of slow statements.
+const PLANS: [&str; 5] = [
+    "session_preload_libraries=auto_explain",
+    "auto_explain.log_min_duration=100ms",
+    "auto_explain.log_analyze=on",
+    "auto_explain.log_buffers=on",
+    "auto_explain.log_nested_statements=on",
+];
+
 pub struct Postgres {
-    _process: Process,
+    process: Process,
     port: u16,
     bin: PathBuf,
     /// What it is and how it is set, for the report.
     pub description: String,
+    /// Where its log is to go in the end.
+    plans: Option<PathBuf>,
 }
 
 impl Postgres {
-    pub async fn start(bin: Option<&Path>, scratch: &Path) -> Result<Self> {
+    /// With `plans`, its log goes there in the end, with the plan of every slow statement.
+    pub async fn start(bin: Option<&Path>, scratch: &Path, plans: Option<&Path>) -> Result<Self> {
         let bin = bin.map_or_else(installed, |bin| Ok(bin.to_owned()))?;
         let owner = owner()?;
         let folder = scratch.join("postgres");
@@ -55,6 +67,11 @@ impl Postgres {
         for setting in ["listen_addresses=127.0.0.1", &sockets, "fsync=on", "synchronous_commit=on"] {
             postgres.arg("-c").arg(setting);
         }
+        if plans.is_some() {
+            for setting in PLANS {
+                postgres.arg("-c").arg(setting);
+            }
+        }
         // SIGINT is PostgreSQL's fast shutdown: it doesn't wait for clients.
         let mut process = Process::start("postgres", &mut postgres, scratch, StopSignal::Interrupt)?;
 
@@ -73,7 +90,7 @@ impl Postgres {
         }
         let description =
             format!("{version}, fsync on, synchronous_commit on, locale C.UTF-8, all else as initdb leaves it");
-        Ok(Self { _process: process, port, bin: bin.clone(), description })
+        Ok(Self { process, plans: plans.map(Path::to_owned), port, bin: bin.clone(), description })
     }
 
     pub fn create_database(&self, name: &str) -> Result<()> {
@@ -97,6 +114,11 @@ impl Postgres {
         rate.with_context(|| format!("pgbench printed no rate:\n{printed}"))
     }
 
+    /// What a query gives, a line for each row.
+    pub fn query(&self, database: &str, sql: &str) -> Result<String> {
+        complete(self.client("psql").args(["-X", "-q", "-A", "-t", "-c", sql, database]))
+    }
+
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command.args(["-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()]);
@@ -105,6 +127,16 @@ impl Postgres {
 
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if let Some(plans) = &self.plans
+            && let Err(error) = fs::copy(self.process.log(), plans)
+        {
+            eprintln!("PostgreSQL's log is lost: {error}");
+        }
     }
 }
 

@@ -76,6 +76,11 @@ impl Process {
         self.child.id()
     }
 
+    /// The file that holds what it prints.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// An error, with the end of its log, if the process has ended.
     pub fn check_running(&mut self) -> Result<()> {
         match self.child.try_wait()? {

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::artifact::{self, Pattern};
-use crate::fleet;
 use crate::load::{self, Load, Outcome, now};
 use crate::postgres::Postgres;
 use crate::process::Scratch;
@@ -17,7 +16,7 @@ use crate::server::{
     CREATE_CONNECTIONS, Server, TARGETS_PER_CREATE, configure, create_targets, exchange, management_request,
     poll_request, send_json,
 };
-use crate::{Database, Options, Phase};
+use crate::{Database, Options, Phase, fleet, rollout};
 
 const TARGETS_PER_PAGE: u64 = 50;
 const LIST: &str = "/rest/v1/targets?limit=50";
@@ -43,7 +42,9 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
 
     progress("starting the database and Kettle");
     let postgres = match options.database {
-        Database::Postgres => Some(Postgres::start(options.postgres_bin.as_deref(), scratch.path()).await?),
+        Database::Postgres => {
+            Some(Postgres::start(options.postgres_bin.as_deref(), scratch.path(), options.plans.as_deref()).await?)
+        }
         Database::Sqlite => None,
     };
     report.setup("database", postgres.as_ref().map_or("SQLite", |postgres| &postgres.description));
@@ -59,10 +60,13 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
     }
     drop(kettle);
     outcome?;
-    match options.wants(Phase::Fleet) {
-        true => fleet::run(options, report, postgres.as_ref(), scratch.path()).await,
-        false => Ok(()),
+    if options.wants(Phase::Fleet) {
+        fleet::run(options, report, postgres.as_ref(), scratch.path()).await?;
     }
+    if options.wants(Phase::Rollout) {
+        rollout::run(options, report, postgres.as_ref(), scratch.path()).await?;
+    }
+    Ok(())
 }
 
 /// What the phases have to work with.
@@ -318,7 +322,7 @@ async fn create(options: &Options, report: &mut Report, kettle: &Server) -> Resu
 }
 
 /// NaN without values.
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = values.get(middle).copied().unwrap_or(f64::NAN);
@@ -328,7 +332,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-fn bounds(values: &[f64]) -> (f64, f64) {
+pub fn bounds(values: &[f64]) -> (f64, f64) {
     values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| (least.min(*value), most.max(*value)))
 }
 

@@ -20,7 +20,7 @@ const MANAGEMENT_AUTHORIZATION: &str = "Basic YWRtaW46YWRtaW4=";
 pub const TARGETS_PER_CREATE: u64 = 500;
 pub const CREATE_CONNECTIONS: u64 = 4;
 const START_WITHIN: Duration = Duration::from_secs(30);
-const SETUP_ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const SETUP_ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// A server under measurement.
 pub struct Server {
@@ -78,6 +78,15 @@ impl Server {
         }
         bail!("not ready within {START_WITHIN:?} ({last}):\n{}", self.process.log_tail())
     }
+}
+
+/// Makes a fresh server one with a fleet: targets `dev-00000` and up, and devices that show the gateway token.
+pub async fn create_fleet(kettle: &Server, targets: u64) -> Result<Outcome> {
+    configure(kettle, "authentication.gatewaytoken.key", json!("bench")).await?;
+    configure(kettle, "authentication.gatewaytoken.enabled", json!(true)).await?;
+    let (address, requests) = (kettle.address, targets.div_ceil(TARGETS_PER_CREATE));
+    create_targets(Load { address, connections: CREATE_CONNECTIONS, requests, time: Duration::ZERO }, "dev", targets)
+        .await
 }
 
 /// Creates targets in full batches; the last one ends before target number `end`.
@@ -146,8 +155,11 @@ pub async fn exchange(server: &Server, request: &[u8]) -> Result<Value> {
 }
 
 pub fn poll_request(request: &mut Vec<u8>, target: u64) {
-    let name = target_name("dev", target);
-    for part in ["GET /DEFAULT/controller/v1/", &name, " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: "] {
+    poll_request_of(request, &target_name("dev", target));
+}
+
+pub fn poll_request_of(request: &mut Vec<u8>, name: &str) {
+    for part in ["GET /DEFAULT/controller/v1/", name, " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: "] {
         request.extend_from_slice(part.as_bytes());
     }
     request.extend_from_slice(GATEWAY_AUTHORIZATION.as_bytes());
