@@ -45,7 +45,11 @@ async fn creating_in_the_old_style_with_percentages_of_the_rest_and_nobodys_righ
         .group(1, Group::Ready, 0..6)
         .group(2, Group::Creating, NOBODY)
         .group(3, Group::Creating, NOBODY)
-        .but("UPDATE sp_rollout SET is_dynamic = NULL, access_control_context = NULL WHERE id = 50")
+        .but(
+            "UPDATE sp_rollout SET is_dynamic = NULL, access_control_context = NULL, last_check = NULL, \
+              forced_time = NULL, description = NULL WHERE id = 50",
+        )
+        .but("UPDATE sp_rollout_group SET confirmation_required = NULL, description = NULL WHERE rollout = 50")
         .but("UPDATE sp_rollout_group SET target_percentage = 50 WHERE id IN (51, 52)")
         .but("UPDATE sp_rollout_group SET target_percentage = 100 WHERE id = 53")
         .but(WITHOUT_APPROVAL);
@@ -198,6 +202,53 @@ async fn paused_after_errors_until_it_is_resumed() {
     assert_eq!(left.groups(), "ERROR FINISHED FINISHED");
     let counts = left.rollout().await["totalTargetsPerStatus"].clone();
     assert_eq!((&counts["error"], &counts["finished"]), (&json!(3), &json!(9)), "{counts}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_without_an_error_condition_is_not_paused_by_errors() {
+    let peer = Peer::rollout(RUNNING).group(1, Group::Running, 0..4).actions(1, 0..4, Action::Error);
+    let peer = others_scheduled(peer).but(
+        "UPDATE sp_rollout_group SET error_condition = NULL, error_condition_exp = NULL, error_action = NULL, \
+         error_action_exp = NULL WHERE rollout = 50",
+    );
+    let Some(left) = peer.adopt(&[]).await else { return };
+    left.offers(4..8).await;
+    assert_eq!(left.groups(), "FINISHED RUNNING SCHEDULED");
+    left.finishes().await;
+    let counts = left.rollout().await["totalTargetsPerStatus"].clone();
+    assert_eq!((&counts["error"], &counts["finished"]), (&json!(4), &json!(8)), "{counts}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_with_a_group_after_which_it_is_to_pause() {
+    let peer = Peer::rollout(RUNNING).group(1, Group::Running, 0..4).actions(1, 0..4, Action::Finished);
+    let peer = others_scheduled(peer).but("UPDATE sp_rollout_group SET success_action = 1 WHERE id = 51");
+    let Some(left) = peer.adopt(&[]).await else { return };
+    left.reaches("paused").await;
+    assert_eq!(left.offered().await, Vec::<i64>::new());
+    left.call("resume").await;
+    left.offers(4..8).await;
+    left.finishes().await;
+    left.each_was_served_once().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_with_targets_gone_that_were_still_counted() {
+    let peer = Peer::rollout(RUNNING).group(1, Group::Running, 0..4).actions(1, 0..1, Action::Finished).actions(
+        1,
+        1..4,
+        Action::Running,
+    );
+    // With the target go its membership and its action: what is left is one of two, the half that is enough.
+    let peer = others_scheduled(peer).but("DELETE FROM sp_target WHERE controller_id IN ('p-02', 'p-03')");
+    let Some(left) = peer.adopt(&[]).await else { return };
+    eventually(WITHIN, "the next group is running too", async || {
+        (left.groups() == "RUNNING RUNNING SCHEDULED").then_some(())
+    })
+    .await;
+    let totals = "SELECT (SELECT total_targets FROM sp_rollout_group WHERE id = 51), \
+                  (SELECT total_targets FROM sp_rollout WHERE id = 50)";
+    assert_eq!(left.adopted.sql(totals), "2|10");
 }
 
 #[tokio::test(flavor = "multi_thread")]
