@@ -67,6 +67,15 @@ impl Engine {
         }
     }
 
+    /// For work that makes tables grow by orders of magnitude: its statements are planned for the tables as they are, not
+    /// once for all executions. Holds until the transaction ends. SQLite's plans do not depend on sizes.
+    pub fn plan_anew(self) -> Option<&'static str> {
+        match self {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some("SET LOCAL plan_cache_mode = force_custom_plan"),
+        }
+    }
+
     /// Locks the rows read until the transaction ends. SQLite has one writer anyway.
     pub fn for_update(self) -> &'static str {
         match self {
