@@ -12,6 +12,7 @@ mod distribution_set_types;
 mod distribution_sets;
 mod metadata;
 mod openapi;
+mod rollout_explanation;
 mod rollout_groups;
 mod rollouts;
 mod software_module_types;
@@ -42,6 +43,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(distribution_sets::routes())
         .merge(rollouts::routes())
         .merge(rollout_groups::routes())
+        .merge(rollout_explanation::routes())
         .merge(software_module_types::routes())
         .merge(software_modules::routes())
         .merge(target_filters::routes())

@@ -50,7 +50,7 @@ pub(crate) fn succeeded(rollout: &Model, group: &Group, total: i64, counts: &Cou
         // Its targets were deleted: nothing is left to wait for.
         return true;
     }
-    threshold(&group.success_condition_exp).is_some_and(|t| share(finished(rollout, counts), total) >= t)
+    reaches(&group.success_condition_exp, finished(rollout, counts), total)
 }
 
 /// Whether more of `total` targets have failed than the group's error condition allows.
@@ -59,11 +59,21 @@ pub(crate) fn failed(group: &Group, total: i64, counts: &Counts) -> bool {
         return false;
     }
     let expression = group.error_condition_exp.as_deref().unwrap_or("");
-    threshold(expression).is_some_and(|t| share(counts.get(ActionStatus::Error), total) > t)
+    exceeds(expression, counts.get(ActionStatus::Error), total)
+}
+
+/// Whether `count` of `total` is as much as a success condition asks for.
+pub(crate) fn reaches(expression: &str, count: i64, total: i64) -> bool {
+    threshold(expression).is_some_and(|t| share(count, total) >= t)
+}
+
+/// Whether `count` of `total` is more than an error condition allows.
+pub(crate) fn exceeds(expression: &str, count: i64, total: i64) -> bool {
+    threshold(expression).is_some_and(|t| share(count, total) > t)
 }
 
 /// A percentage as the peer reads it; `None`: it is none, and the condition never holds.
-pub(crate) fn threshold(expression: &str) -> Option<f32> {
+fn threshold(expression: &str) -> Option<f32> {
     #[expect(clippy::cast_precision_loss, reason = "the peer compares in single precision")]
     expression.parse::<i32>().ok().map(|percent| percent as f32 / 100.0)
 }

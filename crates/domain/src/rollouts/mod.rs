@@ -8,6 +8,7 @@ mod advance;
 mod counters;
 mod create;
 pub mod entity;
+pub mod explain;
 mod fields;
 mod filter;
 pub mod groups;
