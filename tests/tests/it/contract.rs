@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use crate::harness::{Engine, kettle_binary, psql_binary, shared_postgres, skip_visibly, workspace};
 
-const SCENARIOS: [&str; 12] = [
+const SCENARIOS: [&str; 14] = [
     "01_targets",
     "02_target_types_and_tags",
     "03_software_modules",
@@ -13,6 +13,8 @@ const SCENARIOS: [&str; 12] = [
     "06_cancel_over_ddi",
     "07_device_authentication",
     "08_confirmation",
+    "09_rollout",
+    "10_rollout_failures_and_approval",
     "11_target_filters_and_auto_assignment",
     "12_tenant_configuration",
     "13_search_language",

@@ -8,6 +8,10 @@ mod distributionsets_invalidate;
 mod distributionsettags;
 mod distributionsettypes;
 mod methods;
+mod rollout_explanation;
+mod rollout_groups;
+mod rollout_retry;
+mod rollouts;
 mod search;
 mod softwaremodules;
 mod system_configs;
@@ -16,3 +20,5 @@ mod targetgroups;
 mod targets;
 mod targettags;
 mod targettypes;
+
+pub use rollouts::until;

@@ -1,6 +1,7 @@
 //! Permissions with scopes: `READ_TARGET/group==lab` is READ_TARGET for the targets that the search finds.
 
 mod fleet;
+mod rollouts;
 mod software;
 
 use reqwest::Method;

@@ -130,13 +130,13 @@ pub async fn create(ctx: &Ctx, new: Create) -> Result<Shown> {
 /// Creates a rollout of the same set for the targets whose actions of a finished rollout ended in errors.
 pub async fn retry(ctx: &Ctx, id: i64) -> Result<Shown> {
     ctx.require(Permission::ReadRollout)?;
+    require(ctx)?;
     let retried = store::find(ctx.db().read(), ctx.tenant_id(), id).await?;
     let retried = retried.filter(|rollout| rollout.deleted != Some(true));
     let retried = retried.ok_or_else(|| Error::not_found("Rollout", id))?;
     if retried.status() != RolloutStatus::Finished {
         return Err(Error::constraint("Rollout must be finished in order to be retried!"));
     }
-    require(ctx)?;
     let new = Create {
         action_type: retried.action_type(),
         name: Some(format!("{}_retry", retried.name)),
@@ -380,7 +380,7 @@ async fn check_cover(
 ) -> Result<()> {
     let mut counted = HashMap::new();
     let total = count_once(ctx, db, &mut counted, base.to_owned(), ds_type).await?;
-    let (mut taken, mut unused) = (0, 0);
+    let (mut taken, mut unused) = (Vec::with_capacity(groups.len()), 0);
     for (number, group) in groups.iter().enumerate() {
         let earlier = groups.get(..number).unwrap_or_default();
         let filters: Vec<&str> = earlier.iter().map(|earlier| earlier.target_filter.as_str()).collect();
@@ -401,14 +401,13 @@ async fn check_cover(
         let same = same.map(|earlier| filter::single(earlier.target_percentage));
         let percent = filter::share_of_rest(filter::single(group.target_percentage), same);
         let planned = filter::planned(percent, left);
-        check_group_quota(ctx, planned)?;
         unused += left - planned;
-        taken += planned;
+        taken.push(planned);
     }
-    if taken != total {
+    if taken.iter().sum::<i64>() != total {
         return Err(Error::constraint("Rollout groups don't match all targets that are targeted by the rollout"));
     }
-    Ok(())
+    taken.into_iter().try_for_each(|targets| check_group_quota(ctx, targets))
 }
 
 async fn count_once(

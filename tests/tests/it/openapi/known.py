@@ -18,6 +18,8 @@ KNOWN = {
     "distributionsetTagId": 1,
     "distributionsetId": 1,
     "filterId": 1,
+    "rolloutId": 1,
+    "groupId": 1,
     "fileName": "a.bin",
     "group": "g",
     "metadataKey": "k",

@@ -1,12 +1,12 @@
 //! A tenant that is full of everything that is served, and the ids to ask for it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::table::{Body, OPERATIONS, Operation};
-use crate::harness::{Answer, Server};
+use crate::harness::{Answer, Server, eventually};
 
 pub const FILE: &str = "a.bin";
 
@@ -39,6 +39,7 @@ impl World {
         world.software(server).await;
         world.targets(server).await;
         world.assignment(server).await;
+        world.rollout(server).await;
         world.links(server).await;
         world
     }
@@ -116,13 +117,9 @@ impl World {
         server.json_as(&self.login, Method::POST, &self.fill(&format!("/rest/v1/{path}")), Some(body)).await
     }
 
-    /// Creates one thing and keeps its id. Where the resource is not served yet, an id that stands for it.
+    /// Creates one thing and keeps its id.
     async fn make(&mut self, server: &Server, name: &'static str, path: &'static str, body: Value) {
-        let served = |o: &&Operation| o.method == "POST" && o.path == format!("/rest/v1/{path}") && o.is_served();
-        let id = match OPERATIONS.iter().find(served) {
-            Some(_) => self.post(server, path, body).await.expect(201).id().to_string(),
-            None => "1".to_owned(),
-        };
+        let id = self.post(server, path, body).await.expect(201).id().to_string();
         self.values.insert(name, id);
     }
 
@@ -169,8 +166,6 @@ impl World {
         self.make(server, "targetTagId", "targettags", json!([{"name": "tag"}])).await;
         let filter = json!({"name": "all", "query": "id==*"});
         self.make(server, "filterId", "targetfilters", filter).await;
-        self.values.insert("rolloutId", "1".into());
-        self.values.insert("groupId", "1".into());
     }
 
     /// An action under way, and what the device says of itself.
@@ -184,6 +179,23 @@ impl World {
             let operation = OPERATIONS.iter().find(|o| o.name() == name).unwrap();
             self.ask(server, operation, Some(&self.device())).await.expect(200);
         }
+    }
+
+    /// A rollout that is ready, over a target of its own.
+    async fn rollout(&mut self, server: &Server) {
+        let target = format!("{}-waiting", self.values["targetId"]);
+        self.post(server, "targets", json!([{"controllerId": target}])).await.expect(201);
+        let set: i64 = self.values["distributionSetId"].parse().unwrap();
+        let rollout = json!({"name": "wave", "distributionSetId": set, "targetFilterQuery": format!("id=={target}")});
+        self.make(server, "rolloutId", "rollouts", rollout).await;
+        let rollout = self.fill("/rest/v1/rollouts/{rolloutId}");
+        let is_ready = async || {
+            let found = server.get_as(&self.login, &rollout).await.expect(200).json();
+            (found["status"] == "ready").then_some(())
+        };
+        eventually(Duration::from_secs(20), "the rollout is ready", is_ready).await;
+        let groups = server.get_as(&self.login, &format!("{rollout}/deploygroups")).await.expect(200).json();
+        self.values.insert("groupId", groups["content"][0]["id"].to_string());
     }
 
     /// Tags and types that are in use, and a target that confirms by itself.
