@@ -22,10 +22,14 @@ async fn targets_are_spread_as_the_percentages_say() {
         };
         let all = Value::Null;
         for (name, layout, expected) in [
-            ("thirds", json!({"amountGroups": 3}), "group-1 3, group-2 4, group-3 3"),
+            ("thirds", json!({"amountGroups": 3}), "group-1 3, group-2 3, group-3 4"),
             ("fours", json!({"amountGroups": 4}), "group-1 3, group-2 2, group-3 3, group-4 2"),
-            ("elevenths", json!({"amountGroups": 11}), "group-1 1, group-2 1, group-3 1, group-4 1, group-5 1, group-6 1, \
-                 group-7 1, group-8 1, group-9 1, group-10 1, group-11 0"),
+            (
+                "elevenths",
+                json!({"amountGroups": 11}),
+                "group-1 1, group-2 1, group-3 1, group-4 1, group-5 1, group-6 1, group-7 1, group-8 1, group-9 1, \
+                 group-10 0, group-11 1",
+            ),
             (
                 "shares",
                 json!({"groups": [group("a", all.clone(), 10.0), group("b", all.clone(), 30.0), group("c", all.clone(), 100.0)]}),

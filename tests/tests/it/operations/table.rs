@@ -119,7 +119,7 @@ pub const OPERATIONS: &[Operation] = &[
     user("POST", "/rest/v1/rollouts/{rolloutId}/start", &["HANDLE_ROLLOUT"], Nothing),
     user("POST", "/rest/v1/rollouts/{rolloutId}/stop", &["UPDATE_ROLLOUT"], Nothing),
     user("POST", "/rest/v1/rollouts/{rolloutId}/triggerNextGroup", &["UPDATE_ROLLOUT"], Nothing),
-    user("POST", "/rest/v1/rollouts/{rolloutId}/retry", &["READ_ROLLOUT", "CREATE_ROLLOUT"], Nothing),
+    user("POST", "/rest/v1/rollouts/{rolloutId}/retry", &["READ_ROLLOUT", "CREATE_ROLLOUT", "READ_TARGET", "READ_DISTRIBUTION_SET"], Nothing),
     user("GET", "/rest/v1/rollouts/{rolloutId}/deploygroups", &["READ_ROLLOUT"], Nothing),
     user("GET", "/rest/v1/rollouts/{rolloutId}/deploygroups/{groupId}", &["READ_ROLLOUT"], Nothing),
     user("GET", "/rest/v1/rollouts/{rolloutId}/deploygroups/{groupId}/targets", &["READ_ROLLOUT", "READ_TARGET"], Nothing),
