@@ -106,8 +106,12 @@ async fn during_auto_assignments() {
             server.kill9();
             server.restart();
             for id in done.iter().map(|n| &ids[*n]) {
-                eventually(REACTED, "the action", async || is_wholly_assigned(&server, id, set).await.then_some(()))
-                    .await;
+                let path = format!("/rest/v1/targets/{id}/actions?limit=1");
+                eventually(REACTED, "an action", async || {
+                    (server.get(&path).await.expect(200).json()["total"] != 0).then_some(())
+                })
+                .await;
+                assert!(is_wholly_assigned(&server, id, set).await, "{id}");
             }
         }
     })

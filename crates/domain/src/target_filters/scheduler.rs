@@ -1,7 +1,7 @@
 //! The tasks of a node that assign by themselves: one reacts to changed targets, one makes the passes. Neither holds up
 //! the other.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet};
 
@@ -10,6 +10,9 @@ use super::{
     sweep::{Rounds, sweep},
 };
 use crate::ctx::Services;
+
+/// After a reaction changes gather for so long: many that come one by one are read together.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Auto-assignment on one node, running until [`Scheduler::stop`].
 pub struct Scheduler {
@@ -37,11 +40,13 @@ impl Scheduler {
 
 async fn reacting(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
-        if !react(&services).await {
-            tokio::select! {
-                () = services.auto_assign.targets_wait() => {}
-                _ = stopped.wait_for(|s| *s) => {}
-            }
+        if react(&services).await {
+            tokio::time::sleep(GATHER).await;
+            continue;
+        }
+        tokio::select! {
+            () = services.auto_assign.targets_wait() => {}
+            _ = stopped.wait_for(|s| *s) => {}
         }
     }
 }

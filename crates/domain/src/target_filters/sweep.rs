@@ -4,7 +4,11 @@
 //! may have been missed, every so often if its search is about time, and seldom if it is not. Each tenant's passes run
 //! under a lease, on one node at a time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kettle_cluster::{LEASE_TTL, Lease};
 use tokio::sync::watch;
@@ -21,6 +25,9 @@ use crate::{
     error::Result,
     settings::AutoAssign,
 };
+
+/// How long a tenant's passes may keep those of others waiting, but for the one under way.
+const TURN: Duration = Duration::from_millis(500);
 
 /// The rounds that a node makes.
 pub struct Rounds {
@@ -61,8 +68,19 @@ pub async fn sweep(services: &Arc<Services>, rounds: &mut Rounds, stopped: &watc
             want_of_all(services, &wanted).await?;
         }
     }
-    for (tenant, wanted) in waiting.take_passes() {
-        pass(services, &tenant, wanted, stopped).await?;
+    let mut due = VecDeque::from(waiting.take_passes());
+    while let Some((tenant, wanted)) = due.pop_front() {
+        let rest = pass(services, &tenant, wanted, stopped).await;
+        // What was asked for meanwhile comes before the rest of what takes long.
+        due.extend(waiting.take_passes());
+        match rest {
+            Ok(rest) => due.extend(rest.map(|rest| (tenant, rest))),
+            Err(error) => tracing::warn!(
+                tenant = tenant.id(),
+                cause = ?error.cause,
+                "the passes of a tenant's target filters are tried again: {error}"
+            ),
+        }
     }
     Ok(())
 }
@@ -74,52 +92,50 @@ async fn want_of_all(services: &Services, wanted: &Wanted) -> Result<()> {
     Ok(())
 }
 
-/// The wanted passes of one tenant's filters; those that could not be made are made later.
+/// The wanted passes of one tenant's filters, as many as fit in a turn; gives those that are left. What can't be done now
+/// is wanted again later.
 async fn pass(
     services: &Arc<Services>,
     tenant: &Tenant,
     wanted: Wanted,
     stopped: &watch::Receiver<bool>,
-) -> Result<()> {
+) -> Result<Option<Wanted>> {
     let again = |wanted: Wanted| services.auto_assign.want(tenant, wanted, services.clock.now_ms() + AFTER_FAULT_MS);
     let ctx = Ctx::system(services, tenant.clone());
+    let filters = assigning::of_tenant(&ctx).await.inspect_err(|_| again(wanted.clone()))?;
+    let mut left: VecDeque<&Assigning> = filters.iter().filter(|filter| wanted.covers(filter)).collect();
+    if left.is_empty() {
+        return Ok(None);
+    }
     let name = format!("auto-assign:{}", tenant.id());
-    let lease = match Lease::acquire(&services.db, &name, services.events.node(), LEASE_TTL).await {
-        Ok(Some(lease)) => lease,
-        Ok(None) => {
-            // Another node is at it, maybe since before the change that this one heard of.
-            again(wanted);
-            return Ok(());
-        }
-        Err(error) => {
-            again(wanted);
-            return Err(error.into());
-        }
+    let lease = Lease::acquire(&services.db, &name, services.events.node(), LEASE_TTL).await;
+    let Some(lease) = lease.inspect_err(|_| again(wanted.clone()))? else {
+        // Another node is at it, maybe since before the change that this one heard of.
+        again(wanted);
+        return Ok(None);
     };
-    match assigning::of_tenant(&ctx).await {
-        Ok(filters) => {
-            for filter in filters.iter().filter(|filter| wanted.covers(filter)) {
-                if *stopped.borrow() {
-                    break;
-                }
-                match pass_one(&ctx, filter, &lease, stopped).await {
-                    Ok(true) => {}
-                    Ok(false) => again(Wanted::filter(filter.filter)),
-                    Err(error) => {
-                        assigner::warn(tenant.id(), filter.filter, &filter.name, &error);
-                        if error.is_internal() {
-                            again(Wanted::filter(filter.filter));
-                        }
-                    }
+    let begun = Instant::now();
+    while begun.elapsed() < TURN
+        && !*stopped.borrow()
+        && let Some(filter) = left.pop_front()
+    {
+        match pass_one(&ctx, filter, &lease, stopped).await {
+            Ok(true) => {}
+            Ok(false) => again(Wanted::filter(filter.filter)),
+            Err(error) => {
+                assigner::warn(tenant.id(), filter.filter, &filter.name, &error);
+                if error.is_internal() {
+                    again(Wanted::filter(filter.filter));
                 }
             }
         }
-        Err(error) => {
-            again(wanted);
-            tracing::warn!(tenant = tenant.id(), cause = ?error.cause, "the target filters could not be read: {error}");
-        }
     }
-    Ok(lease.release(&services.db).await?)
+    if let Err(error) = lease.release(&services.db).await {
+        tracing::warn!(tenant = tenant.id(), %error, "a lease could not be handed over; it runs out");
+    }
+    let left: BTreeSet<i64> = left.into_iter().map(|filter| filter.filter).collect();
+    let rest = (!left.is_empty() && !*stopped.borrow()).then(|| Wanted { filters: left, ..Wanted::default() });
+    Ok(rest)
 }
 
 /// `false` if the filter was changed meanwhile.

@@ -229,7 +229,7 @@ async fn a_new_target_is_assigned_at_once_by_one_of_a_thousand_filters() {
     on_each_store(async |store| {
         let node = Node::start(&store.db).await;
         let set = node.set().await;
-        let first = node.assign_to("controllerid==d* and attribute.nothing!=here", set).await;
+        let first = node.assign_to("controllerid==d* and metadata.site=is=null", set).await;
         store
             .execute(&format!(
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 999) \

@@ -239,6 +239,25 @@ async fn deleted_history() {
     .await;
 }
 
+/// A list of filters is kept ready; what a macro stands for is not.
+#[tokio::test]
+async fn the_time_in_a_search_is_that_of_the_reaction() {
+    on_each_store(async |store| {
+        let node = Node::assigning(&store.db).await;
+        let set = node.set().await;
+        node.assign_to("createdat=lt=${now_ts}", set).await;
+        node.drain().await;
+        node.create("d1").await;
+        node.react().await;
+        assert_eq!(node.actions_of("d1").await.len(), 0, "it was created now, and not before");
+        node.clock.advance(1);
+        node.tell(changed("DEFAULT", &["d1"])).await;
+        node.react().await;
+        assert_eq!(node.actions_of("d1").await.len(), 1);
+    })
+    .await;
+}
+
 impl Node {
     /// As [`Node::reacts`], of a target that is there already.
     async fn reacts_of(&self, what: &str, query: &str, change: impl AsyncFnOnce(&str)) {
