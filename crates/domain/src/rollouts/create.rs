@@ -1,15 +1,11 @@
 //! Creating rollouts: by a number of groups, with explicit groups, dynamic, as a retry (semantics.md B1). The scheduler
-//! fills the groups afterwards; here it is made sure that it can.
-
-use std::collections::HashMap;
+//! fills the groups afterwards; here and in `cover.rs` it is made sure that it can.
 
 use kettle_cluster::{Event, Tx};
-use sea_orm::{
-    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, PaginatorTrait, QueryFilter, Set,
-};
+use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, Set};
 
 use super::{
-    Counters, Details, GroupStatus, MAX_DESCRIPTION, MAX_NAME, RolloutStatus, Shown, SuccessAction,
+    Counters, Details, GroupStatus, MAX_DESCRIPTION, MAX_NAME, RolloutStatus, Shown, SuccessAction, cover,
     entity::ActiveModel,
     filter,
     store::{self, NewGroup},
@@ -20,7 +16,7 @@ use crate::{
     ctx::Ctx,
     distribution_sets::{self, Full},
     error::{Error, Kind, Result, check_quota},
-    search, targets, tenants, text,
+    search, tenants, text,
 };
 
 const MAX_FILTER: usize = 1024;
@@ -184,7 +180,7 @@ async fn make(ctx: &Ctx, mut tx: Tx, set: &Full, new: Create, filter: String, pl
     let now = ctx.now();
     let total = match plan {
         Plan::Amount(0, _) => 0,
-        _ => count_all(ctx, &*tx, &filter, set.set.ds_type).await?,
+        _ => cover::count_all(ctx, &*tx, &filter, set.set.ds_type).await?,
     };
     if distribution_sets::is_locked_implicitly(ctx, &tx, set).await? {
         ctx.require(Permission::UpdateDistributionSet)?;
@@ -197,13 +193,13 @@ async fn make(ctx: &Ctx, mut tx: Tx, set: &Full, new: Create, filter: String, pl
     let groups = match plan {
         Plan::Amount(amount, template) => {
             if amount > 0 {
-                check_group_quota(ctx, total / i64::from(amount))?;
+                cover::check_group_quota(ctx, total / i64::from(amount))?;
             }
             by_amount(amount, template, &new.conditions, confirm)?
         }
         Plan::Explicit(groups) => {
             let groups = explicit(groups, &new.conditions, confirm)?;
-            check_cover(ctx, &*tx, &groups, &filter::as_of(&filter, Some(now)), set.set.ds_type).await?;
+            cover::check_cover(ctx, &*tx, &groups, &filter::as_of(&filter, Some(now)), set.set.ds_type).await?;
             groups
         }
     };
@@ -266,35 +262,6 @@ fn check_plan(ctx: &Ctx, new: &Create, plan: &Plan) -> Result<()> {
         None | Some(NEVER) => Ok(()),
         Some(_) => ctx.require(Permission::HandleRollout),
     }
-}
-
-/// How many targets the rollout has at least one of.
-async fn count_all(ctx: &Ctx, db: &impl ConnectionTrait, filter: &str, ds_type: i64) -> Result<i64> {
-    let (total, none) = match filter::retried(filter) {
-        // hawkBit: whether their types still take the set is not asked.
-        Some(retried) => {
-            let failed = store::failed_targets(ctx.tenant_id(), retried);
-            let failed = Condition::all().add(targets::entity::Column::Id.in_subquery(failed));
-            (count(ctx, db, failed).await?, "No failed targets in Rollout")
-        }
-        None => (count_compatible(ctx, db, filter, ds_type).await?, "Rollout does not match any existing targets"),
-    };
-    if total == 0 { Err(Error::constraint(none)) } else { Ok(total) }
-}
-
-async fn count_compatible(ctx: &Ctx, db: &impl ConnectionTrait, filter: &str, ds_type: i64) -> Result<i64> {
-    let found = search::condition(ctx, &targets::fields::ENTITY, filter).await?;
-    count(ctx, db, Condition::all().add(found).add(targets::store::compatible(ds_type))).await
-}
-
-async fn count(ctx: &Ctx, db: &impl ConnectionTrait, which: Condition) -> Result<i64> {
-    let scope = search::scope(ctx, Permission::ReadTarget).await?;
-    let count = targets::store::of_tenant(ctx.tenant_id(), &scope).filter(which).count(db).await?;
-    Ok(i64::try_from(count).unwrap_or(i64::MAX))
-}
-
-fn check_group_quota(ctx: &Ctx, targets: i64) -> Result<()> {
-    check_quota(ctx.settings().quotas.targets_per_rollout_group, 0, targets, "a group of a rollout")
 }
 
 fn by_amount(amount: i32, template: Option<Template>, conditions: &Conditions, confirm: bool) -> Result<Vec<NewGroup>> {
@@ -368,61 +335,6 @@ fn group(
         confirmation_required: confirm,
         is_dynamic: dynamic,
     })
-}
-
-/// Fails unless the groups take all targets that `base` finds, and none of them too many.
-async fn check_cover(
-    ctx: &Ctx,
-    db: &impl ConnectionTrait,
-    groups: &[NewGroup],
-    base: &str,
-    ds_type: i64,
-) -> Result<()> {
-    let mut counted = HashMap::new();
-    let total = count_once(ctx, db, &mut counted, base.to_owned(), ds_type).await?;
-    let (mut taken, mut unused) = (Vec::with_capacity(groups.len()), 0);
-    for (number, group) in groups.iter().enumerate() {
-        let earlier = groups.get(..number).unwrap_or_default();
-        let filters: Vec<&str> = earlier.iter().map(|earlier| earlier.target_filter.as_str()).collect();
-        let filter = filter::group_filter(base, &group.target_filter);
-        let found = count_once(ctx, db, &mut counted, filter, ds_type).await?;
-        let overlap = match number {
-            0 => 0,
-            _ => {
-                let filter = filter::overlap_filter(base, &group.target_filter, &filters);
-                count_once(ctx, db, &mut counted, filter, ds_type).await?
-            }
-        };
-        let mut left = found - overlap;
-        if overlap > 0 && unused > 0 {
-            left += std::mem::take(&mut unused);
-        }
-        let same = earlier.iter().filter(|earlier| earlier.target_filter == group.target_filter);
-        let same = same.map(|earlier| filter::single(earlier.target_percentage));
-        let percent = filter::share_of_rest(filter::single(group.target_percentage), same);
-        let planned = filter::planned(percent, left);
-        unused += left - planned;
-        taken.push(planned);
-    }
-    if taken.iter().sum::<i64>() != total {
-        return Err(Error::constraint("Rollout groups don't match all targets that are targeted by the rollout"));
-    }
-    taken.into_iter().try_for_each(|targets| check_group_quota(ctx, targets))
-}
-
-async fn count_once(
-    ctx: &Ctx,
-    db: &impl ConnectionTrait,
-    counted: &mut HashMap<String, i64>,
-    filter: String,
-    ds_type: i64,
-) -> Result<i64> {
-    if let Some(count) = counted.get(&filter) {
-        return Ok(*count);
-    }
-    let count = count_compatible(ctx, db, &filter, ds_type).await?;
-    counted.insert(filter, count);
-    Ok(count)
 }
 
 fn row(ctx: &Ctx, new: Create, filter: String, total: i64, groups: usize) -> Result<ActiveModel> {

@@ -164,7 +164,8 @@ pub(super) fn of(
         message += " This node does not work on rollouts; another one has to.";
     }
     if let Some(failure) = &failure {
-        message += &format!(" Going on has failed {} times, and is tried again: {}", failure.attempts, failure.message);
+        message +=
+            &format!(" Going on fails, and is tried again (attempts: {}): {}", failure.attempts, failure.message);
         since = Some(failure.since);
     }
     let start_at = rollout.start_at.filter(|_| waiting_for == WaitingFor::StartAt);
@@ -175,7 +176,7 @@ pub(super) fn of(
 /// How many groups have left the status `behind`.
 fn progress(groups: &[Counted], behind: GroupStatus, done: &str) -> String {
     let ready = groups.iter().filter(|g| g.group.status() != behind).count();
-    format!("The server works on it: {ready} of its {} groups {done}.", groups.len())
+    format!("The server works on it; groups that {done}: {ready} of {}.", groups.len())
 }
 
 fn ready(rollout: &Model, now: i64) -> (WaitingFor, String) {
@@ -209,7 +210,7 @@ fn paused(rollout: &Model, groups: &[Counted]) -> String {
 
 fn stopping(rollout: &Model, groups: &[Counted]) -> String {
     let open = |g: &Counted| g.counts.open(rollout.action_type()) - g.counts.get(ActionStatus::Canceling);
-    format!("Its actions are being cancelled: {} are left.", groups.iter().map(open).sum::<i64>())
+    format!("Its actions are being cancelled; left: {}.", groups.iter().map(open).sum::<i64>())
 }
 
 fn runs(rollout: &Model, groups: &[Counted], running: &[Running]) -> (WaitingFor, String) {
@@ -222,7 +223,7 @@ fn runs(rollout: &Model, groups: &[Counted], running: &[Running]) -> (WaitingFor
     let open: i64 = running.iter().map(|group| group.open).sum();
     let joining = running.iter().find_map(|group| Some((group, group.free?)));
     let joining = joining.map_or_else(String::new, |(group, free)| {
-        format!(" Targets that come to match join it: {} has {free} free places.", group.name)
+        format!(" Targets that come to match join it; free places in {}: {free}.", group.name)
     });
     if open == 0 && !joining.is_empty() {
         return (WaitingFor::NewTargets, format!("All its devices have reported.{joining}"));
@@ -230,9 +231,9 @@ fn runs(rollout: &Model, groups: &[Counted], running: &[Running]) -> (WaitingFor
     let unconfirmed: i64 = running.iter().map(|group| group.unconfirmed).sum();
     let unconfirmed = match unconfirmed {
         0 => String::new(),
-        some => format!(" {some} of them wait to be confirmed."),
+        some => format!(" Waiting to be confirmed: {some}."),
     };
-    (WaitingFor::Finish, format!("No group is left to start. {open} actions are still open.{unconfirmed}{joining}"))
+    (WaitingFor::Finish, format!("No group is left to start. Actions still open: {open}.{unconfirmed}{joining}"))
 }
 
 /// What the scheduler is about to do.
@@ -241,10 +242,7 @@ fn due(rollout: &Model, groups: &[Counted]) -> Option<String> {
     let starting = |g: &&Counted| g.group.status() == GroupStatus::Running && scheduled(g) > 0;
     if let Some(starting) = groups.iter().find(starting) {
         let left = scheduled(starting);
-        return Some(format!(
-            "Group {} is being started: {left} of its actions are left to start.",
-            starting.group.name
-        ));
+        return Some(format!("Group {} is being started; actions left to start: {left}.", starting.group.name));
     }
     let moves = advance::moves(rollout, groups);
     if moves.none() {
@@ -306,7 +304,7 @@ impl Running {
         let next = self.next.as_ref().map_or("", |(_, name)| name);
         let then = if self.pauses { "the rollout pauses".to_owned() } else { format!("group {next} starts") };
         let needs = match self.success.missing {
-            Some(missing) if missing <= *open => format!("After {missing} more, {then}."),
+            Some(missing) if missing <= *open => format!("After {missing} more finished, {then}."),
             _ => {
                 let expression = &self.success.expression;
                 format!(
@@ -316,17 +314,15 @@ impl Running {
         };
         let fails = match self.error.missing {
             Some(missing) if missing <= *open => {
-                format!(" After {missing} more errors, it fails, and the rollout pauses.")
+                format!(" After {missing} more failed, it fails itself, and the rollout pauses.")
             }
             _ => String::new(),
         };
         let unconfirmed = match self.unconfirmed {
             0 => String::new(),
-            some => format!(" {some} actions wait to be confirmed."),
+            some => format!(" Waiting to be confirmed: {some}."),
         };
-        format!(
-            "Group {name}: {finished} of {total} targets have finished, {errors} have failed. {needs}{fails}{unconfirmed}"
-        )
+        format!("Group {name}: finished {finished} of {total} targets, failed {errors}. {needs}{fails}{unconfirmed}")
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod advance;
 mod counters;
+mod cover;
 mod create;
 pub mod entity;
 pub mod explain;

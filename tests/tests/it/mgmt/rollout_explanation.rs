@@ -39,8 +39,8 @@ async fn every_wait_of_a_rollout_is_explained() {
         let threshold = |missing: i64| json!({"expression": "50", "reached": false, "missing": missing});
         let running = json!({
             "status": "running", "waitingFor": "devices.successThreshold", "since": "#ts",
-            "message": "Group group-1: 0 of 2 targets have finished, 0 have failed. After 1 more, group group-2 starts. \
-                        After 2 more errors, it fails, and the rollout pauses.",
+            "message": "Group group-1: finished 0 of 2 targets, failed 0. After 1 more finished, group group-2 starts. \
+                        After 2 more failed, it fails itself, and the rollout pauses.",
             "groups": [{
                 "id": groups["content"][0]["id"], "name": "group-1", "since": "#ts", "totalTargets": 2, "finished": 0,
                 "error": 0, "open": 2, "waitingForConfirmation": 0, "successThreshold": threshold(1),
@@ -62,7 +62,7 @@ async fn every_wait_of_a_rollout_is_explained() {
         assert!(failed["message"].as_str().unwrap().starts_with("Group group-1 has failed"), "{failed}");
         post("resume").await;
         let last = waits(&server, id, "devices.finish").await;
-        assert_eq!(last["message"], "No group is left to start. 2 actions are still open.");
+        assert_eq!(last["message"], "No group is left to start. Actions still open: 2.");
         post("stop").await;
         let stopped = waits(&server, id, "nothing").await;
         assert_eq!(stopped["status"], "stopped");
@@ -78,7 +78,7 @@ async fn a_node_without_a_scheduler_says_so() {
         let id = server.post(ROLLOUTS, rollout("r", set, later)).await.expect(201).id();
         let found = server.get(&format!("{ROLLOUTS}/{id}/explanation")).await.expect(200).json();
         assert_eq!((&found["waitingFor"], &found["scheduler"]), (&json!("scheduler"), &json!(false)));
-        let message = "The server works on it: 0 of its 1 groups have their targets. This node does not work on \
+        let message = "The server works on it; groups that have their targets: 0 of 1. This node does not work on \
                        rollouts; another one has to.";
         assert_eq!(found["message"], message);
     })

@@ -32,12 +32,16 @@ async fn targets_are_spread_as_the_percentages_say() {
             ),
             (
                 "shares",
-                json!({"groups": [group("a", all.clone(), 10.0), group("b", all.clone(), 30.0), group("c", all.clone(), 100.0)]}),
+                json!({"groups": [
+                    group("a", all.clone(), 10.0), group("b", all.clone(), 30.0), group("c", all.clone(), 100.0),
+                ]}),
                 "a 1, b 3, c 6",
             ),
             (
                 "canary",
-                json!({"groups": [group("a", json!("id==d-0"), 100.0), group("b", all.clone(), 50.0), group("c", all.clone(), 50.0)]}),
+                json!({"groups": [
+                    group("a", json!("id==d-0"), 100.0), group("b", all.clone(), 50.0), group("c", all.clone(), 50.0),
+                ]}),
                 "a 1, b 5, c 4",
             ),
             (
@@ -82,7 +86,8 @@ async fn explicit_groups_take_from_the_rollout_what_they_do_not_say() {
             "groups": [
                 {"name": " plain ", "description": " d ", "targetFilterQuery": " id==d-0 ", "targetPercentage": "100"},
                 {
-                    "name": "own", "confirmationRequired": false, "successCondition": {}, "errorCondition": {"expression": " 5 "},
+                    "name": "own", "confirmationRequired": false,
+                    "successCondition": {}, "errorCondition": {"expression": " 5 "},
                     "successAction": {"action": "PAUSE"}, "errorAction": {"expression": "x"},
                 },
             ],

@@ -29,7 +29,7 @@ use GroupStatus as Group_;
 fn states_without_a_running_group_are_told_by_the_status() {
     let rollout = testing::rollout;
     let half = [counted(1, Group_::Ready, 1, &[]), counted(2, Group_::Creating, 0, &[])];
-    let message = "The server works on it: 1 of its 2 groups have their targets.";
+    let message = "The server works on it; groups that have their targets: 1 of 2.";
     check(&rollout(RolloutStatus::Creating), &half, WaitingFor::Scheduler, message);
     let message = "Someone has to approve it, or to deny it.";
     check(&rollout(RolloutStatus::WaitingForApproval), &half, WaitingFor::Approval, message);
@@ -40,10 +40,10 @@ fn states_without_a_running_group_are_told_by_the_status() {
     };
     check(&denied, &[], WaitingFor::Nothing, "chief has denied its approval (not yet); it can be deleted.");
     let half = [counted(1, Group_::Scheduled, 1, &[]), counted(2, Group_::Ready, 0, &[])];
-    let message = "The server works on it: 1 of its 2 groups have actions for their targets.";
+    let message = "The server works on it; groups that have actions for their targets: 1 of 2.";
     check(&rollout(RolloutStatus::Starting), &half, WaitingFor::Scheduler, message);
     let stopping = [counted(1, Group_::Finished, 4, &[(Runs, 3), (Canceling, 1), (Finished, 2)])];
-    let message = "Its actions are being cancelled: 3 are left.";
+    let message = "Its actions are being cancelled; left: 3.";
     check(&rollout(RolloutStatus::Stopping), &stopping, WaitingFor::Scheduler, message);
     for (status, waiting_for) in [
         (RolloutStatus::Stopped, WaitingFor::Nothing),
@@ -77,8 +77,8 @@ fn a_running_group_tells_what_it_takes_to_go_on() {
         counted(2, Group_::Scheduled, 10, &[]),
     ];
     let rollout = testing::rollout(RolloutStatus::Running);
-    let message = "Group group-1: 2 of 10 targets have finished, 1 have failed. After 3 more, group group-2 starts. \
-                   After 5 more errors, it fails, and the rollout pauses.";
+    let message = "Group group-1: finished 2 of 10 targets, failed 1. After 3 more finished, group group-2 starts. \
+                   After 5 more failed, it fails itself, and the rollout pauses.";
     check(&rollout, &groups, WaitingFor::SuccessThreshold, message);
     let explanation = explain(&rollout, &groups);
     assert_eq!(explanation.since, Some(3_001));
@@ -106,16 +106,16 @@ fn thresholds_out_of_reach_and_wrong_ones_are_told() {
     let rollout = testing::rollout(RolloutStatus::Running);
     let next = || counted(2, Group_::Scheduled, 4, &[]);
     let mut group = counted(1, Group_::Running, 4, &[(ActionStatus::Canceled, 3), (WaitForConfirmation, 1)]);
-    let message = "Group group-1: 0 of 4 targets have finished, 0 have failed. Its success threshold (50%) is out of \
-                   reach; group group-2 starts when all have reported. 1 actions wait to be confirmed.";
+    let message = "Group group-1: finished 0 of 4 targets, failed 0. Its success threshold (50%) is out of reach; \
+                   group group-2 starts when all have reported. Waiting to be confirmed: 1.";
     check(&rollout, &[group.clone(), next()], WaitingFor::SuccessThreshold, message);
     group.group.success_condition_exp = "half".into();
     let explanation = explain(&rollout, &[group.clone(), next()]);
     assert_eq!(explanation.groups[0].success.missing, None);
     group = counted(1, Group_::Running, 4, &[(Runs, 4)]);
     group.group.success_action = SuccessAction::Pause.code();
-    let message = "Group group-1: 0 of 4 targets have finished, 0 have failed. After 2 more, the rollout pauses. \
-                   After 3 more errors, it fails, and the rollout pauses.";
+    let message = "Group group-1: finished 0 of 4 targets, failed 0. After 2 more finished, the rollout pauses. \
+                   After 3 more failed, it fails itself, and the rollout pauses.";
     check(&rollout, &[group, next()], WaitingFor::SuccessThreshold, message);
 }
 
@@ -126,7 +126,7 @@ fn the_last_groups_are_waited_for_to_their_end() {
         counted(1, Group_::Running, 4, &[(Runs, 1), (Finished, 3)]),
         counted(2, Group_::Running, 4, &[(Runs, 2), (WaitForConfirmation, 2)]),
     ];
-    let message = "No group is left to start. 5 actions are still open. 2 of them wait to be confirmed.";
+    let message = "No group is left to start. Actions still open: 5. Waiting to be confirmed: 2.";
     check(&rollout, &groups, WaitingFor::Finish, message);
     assert_eq!(explain(&rollout, &groups).since, Some(3_002));
 }
@@ -146,7 +146,7 @@ fn what_the_server_is_about_to_do_is_told_as_that() {
     let message = "The server is about to go on: its groups have ended, and so does it.";
     check(&rollout, &ended, WaitingFor::Scheduler, message);
     let starting = [counted(1, Group_::Running, 4, &[(Scheduled, 3), (Runs, 1)])];
-    let message = "Group group-1 is being started: 3 of its actions are left to start.";
+    let message = "Group group-1 is being started; actions left to start: 3.";
     check(&rollout, &starting, WaitingFor::Scheduler, message);
     let elsewhere = of(&rollout, &starting, None, NOW, false);
     assert_eq!(elsewhere.message, format!("{message} This node does not work on rollouts; another one has to."));
@@ -162,7 +162,7 @@ fn a_dynamic_rollout_waits_for_new_targets_in_the_end() {
         last.group.target_percentage = Some(10.0);
         last
     };
-    let message = "All its devices have reported. Targets that come to match join it: group-1 has 6 free places.";
+    let message = "All its devices have reported. Targets that come to match join it; free places in group-1: 6.";
     check(&rollout, &[last(&[(Finished, 4)])], WaitingFor::NewTargets, message);
     let explanation = explain(&rollout, &[last(&[(Finished, 3), (Runs, 1)])]);
     assert_eq!((explanation.waiting_for, explanation.groups[0].free), (WaitingFor::Finish, Some(6)));
@@ -193,8 +193,8 @@ fn a_pass_that_fails_is_told_with_what_hinders_it() {
     let explanation = of(&rollout, &[counted(1, Group_::Ready, 1, &[])], Some(failure.clone()), NOW, true);
     assert_eq!(
         explanation.message,
-        "The server works on it: 0 of its 1 groups have actions for their targets. Going on has failed 7 times, and is \
-         tried again: The target has too many actions."
+        "The server works on it; groups that have actions for their targets: 0 of 1. Going on fails, and is tried again \
+         (attempts: 7): The target has too many actions."
     );
     assert_eq!((explanation.since, explanation.failure), (Some(5_000), Some(failure)));
 }
