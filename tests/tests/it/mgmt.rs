@@ -16,6 +16,7 @@ mod search;
 mod softwaremodules;
 mod system_configs;
 mod targetfilters;
+mod targetfilters_auto_assign;
 mod targetgroups;
 mod targets;
 mod targettags;

@@ -11,7 +11,7 @@ use crate::{
     distribution_set_types,
     error::{Error, Kind, Result, check_quota},
     listing::{Listing, Page},
-    search, software_module_types, software_modules,
+    search, software_module_types, software_modules, target_filters,
 };
 
 /// The modules of a set, as a list of its own.
@@ -33,13 +33,15 @@ pub async fn list(ctx: &Ctx, set: i64, listing: &Listing) -> Result<Page<softwar
 /// Adds modules to a set, all or none. Where its type takes no more of a kind, a new module takes an old one's place.
 pub async fn add(ctx: &Ctx, set: i64, modules: &[i64]) -> Result<()> {
     ctx.require(Permission::UpdateDistributionSet)?;
-    let tx = ctx.begin().await?;
+    let mut tx = ctx.begin().await?;
     let found = super::lock_valid(ctx, &*tx, set).await?;
     if found.locked {
         return Err(software_modules::locked("JpaDistributionSet", set, "ADD_SOFTWARE_MODULE"));
     }
     if place(ctx, &*tx, set, found.ds_type, modules).await? {
         super::touched(ctx, &found).update(&*tx).await?;
+        // It may be complete now.
+        target_filters::set_changed(ctx, &mut tx, set).await?;
     }
     Ok(tx.commit().await?)
 }

@@ -154,6 +154,15 @@ pub(crate) fn changed(ctx: &Ctx, tx: &mut Tx, filter: Option<i64>) {
     tx.emit(Event::TargetFiltersChanged { tenant: ctx.tenant_id().into(), filter });
 }
 
+/// Notes that the filters which assign this set may have it to assign, though no target has changed: actions of it are
+/// gone, or it was not complete.
+pub(crate) async fn set_changed(ctx: &Ctx, tx: &mut Tx, set: i64) -> Result<()> {
+    for filter in store::assigning_set(&**tx, ctx.tenant_id(), set).await? {
+        changed(ctx, tx, Some(filter));
+    }
+    Ok(())
+}
+
 async fn find(ctx: &Ctx, id: i64) -> Result<Model> {
     ctx.require(Permission::ReadTarget)?;
     store::find(ctx.db().read(), ctx.tenant_id(), id).await?.ok_or_else(|| not_found(id))

@@ -26,6 +26,12 @@ pub async fn assigning(db: &impl ConnectionTrait, tenant: &str) -> Result<Vec<Mo
     assigning.order_by_asc(Column::Id).all(db).await
 }
 
+/// The ids of the filters that assign this set.
+pub async fn assigning_set(db: &impl ConnectionTrait, tenant: &str, set: i64) -> Result<Vec<i64>, DbErr> {
+    let of_set = of_tenant(tenant).filter(Column::AutoAssignDistributionSet.eq(set));
+    of_set.select_only().column(Column::Id).into_tuple().all(db).await
+}
+
 /// As [`find`], and keeps the row from being changed until the transaction ends; others may hold it so as well.
 pub async fn hold(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
     of_tenant(tenant).filter(Column::Id.eq(id)).lock_shared().one(db).await

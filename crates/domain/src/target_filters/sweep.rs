@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kettle_cluster::Lease;
+use kettle_cluster::{LEASE_TTL, Lease};
 use tokio::sync::watch;
 
 use super::{
@@ -26,8 +26,6 @@ use crate::{
     settings::AutoAssign,
 };
 
-/// A lease is renewed with each batch; a node that dies in a pass holds up the tenant's passes for no longer than this.
-const LEASE_TTL: Duration = Duration::from_secs(10);
 /// How long a tenant's passes may keep those of others waiting, but for the one under way.
 const TURN: Duration = Duration::from_millis(500);
 

@@ -9,6 +9,7 @@ use crate::{
     ctx::Ctx,
     error::Result,
     rollouts::{Model, RolloutStatus, entity, store as rollouts},
+    target_filters,
 };
 
 /// How many rows one transaction deletes.
@@ -84,10 +85,12 @@ async fn wind_up(pass: &Pass<'_>, by: &Ctx, rollout: &Model, status: RolloutStat
 async fn drop_scheduled(pass: &Pass<'_>, by: &Ctx, rollout: &Model, status: RolloutStatus) -> Result<bool> {
     let groups = rollouts::group_ids(by.db().read(), by.tenant_id(), rollout.id).await?;
     loop {
-        let Some((tx, _)) = pass.step(by, rollout, status).await? else { return Ok(false) };
+        let Some((mut tx, _)) = pass.step(by, rollout, status).await? else { return Ok(false) };
         if actions::of_rollout::drop_scheduled(by, &tx, &groups, BATCH).await? == 0 {
             return Ok(true);
         }
+        // Targets without an action of the set may get it from a filter.
+        target_filters::set_changed(by, &mut tx, rollout.distribution_set).await?;
         tx.commit().await?;
     }
 }

@@ -209,6 +209,26 @@ async fn what_is_assigned_and_installed() {
     .await;
 }
 
+#[tokio::test]
+async fn a_set_that_is_complete_again() {
+    on_each_store(async |store| {
+        let node = Node::assigning(&store.db).await;
+        let set = node.set().await;
+        node.assign_to("controllerid==d*", set).await;
+        let module = distribution_sets::get(&node.ctx, set).await.unwrap().modules[0].module.id;
+        let update = distribution_sets::Update { locked: Some(false), ..Default::default() };
+        distribution_sets::update(&node.ctx, set, update).await.unwrap();
+        distribution_sets::modules::remove(&node.ctx, set, module).await.unwrap();
+        node.create("d1").await;
+        node.drain().await;
+        assert_eq!(node.actions_of("d1").await.len(), 0);
+        distribution_sets::modules::add(&node.ctx, set, &[module]).await.unwrap();
+        node.drain().await;
+        assert_eq!(node.actions_of("d1").await.len(), 1);
+    })
+    .await;
+}
+
 /// A target that once had an action of the set gets none again, however that ended; one whose history is gone does.
 #[tokio::test]
 async fn deleted_history() {
