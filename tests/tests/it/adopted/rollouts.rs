@@ -327,7 +327,7 @@ async fn dynamic_ones_take_in_what_comes() {
         .but(
             "UPDATE sp_rollout_group SET name = 'group-2-late', is_dynamic = true, target_percentage = 2 WHERE id = 52",
         );
-    let at_once = ["hawkbit.repository.dynamicRolloutsMinInvolvePeriodMS=0"];
+    let at_once = ["hawkbit.server.repository.dynamicRolloutsMinInvolvePeriodMS=0"];
     let Some(left) = peer.adopt(&at_once).await else { return };
     for late in 12..15 {
         left.server.target(&name(late)).await;
