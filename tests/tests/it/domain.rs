@@ -5,7 +5,9 @@ mod actions_deleted;
 mod auto_assign;
 mod invalidation;
 mod maintenance_window;
+mod model;
 mod offline_assignments;
+mod rollout_model;
 mod search;
 
 use std::{sync::Arc, time::Duration};

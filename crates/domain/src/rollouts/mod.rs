@@ -26,7 +26,7 @@ pub use create::{Conditions, Create, CreateGroup, Template, create, retry};
 pub use entity::{GroupStatus, Model, RolloutStatus, SuccessAction, group::Model as Group};
 pub(crate) use operate::end_all_of_set;
 pub use operate::{decide, delete, pause, resume, start, stop, trigger_next_group};
-pub use scheduler::Scheduler;
+pub use scheduler::{Scheduler, work_on_all};
 pub use wakes::Wakes;
 
 use std::collections::HashMap;

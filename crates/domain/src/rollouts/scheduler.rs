@@ -73,6 +73,15 @@ async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
     while work.passes.join_next().await.is_some() {}
 }
 
+/// One look at all rollouts, and the passes that it asks for, one after the other and to their end.
+pub async fn work_on_all(services: &Arc<Services>) -> Result<()> {
+    let (_running, stopped) = watch::channel(false);
+    for (rollout, tenant) in pass::active(&services.db, services.clock.now_ms()).await? {
+        attempt(services, &stopped, &tenant, rollout).await?;
+    }
+    Ok(())
+}
+
 async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     // A sender that is gone means the same.
     let _ = stopped.wait_for(|stopped| *stopped).await;

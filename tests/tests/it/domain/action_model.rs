@@ -13,19 +13,18 @@ use kettle_domain::{
         self, ActionStatus, ActionType, Confirmation, Feedback, Request, Selected, SelectedOfTarget, WindowText,
     },
     distribution_sets::{self, Cancelation},
-    software_modules,
     targets::{UpdateStatus, auto_confirm},
 };
-use proptest::{
-    strategy::{Strategy as _, ValueTree as _},
-    test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner},
-};
+use proptest::test_runner::TestCaseError;
 
 use self::{
     reference::{Action, Answer, QUOTA, Reference, Target},
     steps::{By, SETS, Step, TARGETS, Urgency, Work, sequences},
 };
-use super::*;
+use super::{
+    model::{holds, kind, same, set, update_status},
+    *,
+};
 
 const LENGTH: usize = 140;
 /// The id of no action.
@@ -42,48 +41,14 @@ fn actions_go_as_the_reference_says_on_postgres() {
 }
 
 /// One sequence per seed, each in a tenant of its own.
-fn check(engine: Engine, seeds: u8) {
+fn check(engine: Engine, seeds: u64) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let store = runtime.block_on(Store::migrated(engine));
     let tenants = AtomicU32::new(0);
-    for seed in 0..seeds {
-        let run = |sequence: &[Step]| {
-            let tenant = format!("CASE{}", tenants.fetch_add(1, Ordering::Relaxed));
-            runtime.block_on(follow(&store, &tenant, sequence, seed % 2 == 0)).err()
-        };
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
-        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-        let sequence = sequences(LENGTH).new_tree(&mut runner).unwrap().current();
-        if let Some(why) = run(&sequence) {
-            let (sequence, why) = shrunk(sequence, why, run);
-            let calls: Vec<String> = sequence.iter().map(|step| format!("{step:?}")).collect();
-            panic!("seed {seed}, shrunk to {} calls:\n{}\n{why}", calls.len(), calls.join("\n"));
-        }
-    }
-}
-
-/// Drops calls, first many at once, as long as the rest still fails.
-fn shrunk(
-    mut sequence: Vec<Step>,
-    mut why: TestCaseError,
-    run: impl Fn(&[Step]) -> Option<TestCaseError>,
-) -> (Vec<Step>, TestCaseError) {
-    let mut size = sequence.len().div_ceil(2);
-    while size > 0 {
-        let (mut start, before) = (0, sequence.len());
-        while start < sequence.len() {
-            let end = (start + size).min(sequence.len());
-            let rest = [&sequence[..start], &sequence[end..]].concat();
-            match run(&rest) {
-                Some(still) => (sequence, why) = (rest, still),
-                None => start = end,
-            }
-        }
-        if size > 1 || sequence.len() == before {
-            size /= 2;
-        }
-    }
-    (sequence, why)
+    model::each(0..seeds, &sequences(LENGTH), |seed, sequence| {
+        let tenant = format!("CASE{}", tenants.fetch_add(1, Ordering::Relaxed));
+        runtime.block_on(follow(&store, &tenant, sequence, seed % 2 == 0)).err()
+    });
 }
 
 /// Runs a sequence, then closes all that is still active.
@@ -494,47 +459,6 @@ fn controller_id(target: usize) -> String {
     format!("d{target}")
 }
 
-async fn set(ctx: &Ctx, number: usize, required_migration_step: bool) -> i64 {
-    let name = format!("fw-{number}");
-    let module = software_modules::Create {
-        name: name.clone(),
-        version: "1".into(),
-        module_type: "os".into(),
-        vendor: None,
-        description: None,
-        encrypted: false,
-    };
-    let module = software_modules::create(ctx, vec![module]).await.unwrap()[0].module.id;
-    let set = distribution_sets::Create {
-        name,
-        version: "1".into(),
-        set_type: Some("os".into()),
-        description: None,
-        required_migration_step,
-        modules: vec![module],
-    };
-    distribution_sets::create(ctx, vec![set]).await.unwrap()[0].set.id
-}
-
-fn update_status(code: i32) -> UpdateStatus {
-    use UpdateStatus::*;
-    [Unknown, InSync, Pending, Error, Registered].into_iter().find(|status| *status as i32 == code).unwrap()
-}
-
 fn done(result: kettle_domain::Result<()>) -> Result<Answer, Kind> {
-    result.map(|()| Answer::Done).map_err(|error| error.kind)
-}
-
-fn same<T: std::fmt::Debug + PartialEq>(step: &Step, what: &str, found: &T, expected: &T) -> Result<(), TestCaseError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(TestCaseError::fail(format!("after {step:?}: {what}\n   found {found:?}\nexpected {expected:?}")))
-}
-
-fn holds(step: &Step, holds: bool, rule: &str, found: &impl std::fmt::Debug) -> Result<(), TestCaseError> {
-    if holds {
-        return Ok(());
-    }
-    Err(TestCaseError::fail(format!("after {step:?}: {rule}, but found {found:?}")))
+    kind(result).map(|()| Answer::Done)
 }
