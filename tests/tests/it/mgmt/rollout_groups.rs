@@ -63,7 +63,7 @@ async fn targets_are_spread_as_the_percentages_say() {
             assert_eq!(sizes(&server, id).await, expected, "{name}");
         }
         for layout in [
-            json!([group("a", all.clone(), 99.0)]),
+            json!([group("a", all.clone(), 90.0)]),
             json!([group("a", all.clone(), 60.0), group("b", all.clone(), 30.0)]),
             json!([group("a", json!("id==d-0"), 100.0)]),
             json!([group("a", json!("id==d-0"), 100.0), group("b", all.clone(), 50.0)]),
