@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::store;
-use crate::{access::Permission, actions::ActionStatus, ctx::Ctx, error::Result};
+use crate::{access::Permission, actions::ActionStatus, ctx::Ctx, error::Result, rollouts::RolloutStatus};
 
 /// Counts by the peer's status names, in upper case.
 pub type Counts = BTreeMap<String, i64>;
@@ -13,7 +13,7 @@ pub async fn actions(ctx: &Ctx, set: i64) -> Result<Counts> {
 }
 
 pub async fn rollouts(ctx: &Ctx, set: i64) -> Result<Counts> {
-    counts(ctx, set, "sp_rollout", |code| rollout_status(code).into()).await
+    counts(ctx, set, "sp_rollout", |code| RolloutStatus::from_code(code).name().to_uppercase()).await
 }
 
 pub async fn auto_assignments(ctx: &Ctx, set: i64) -> Result<i64> {
@@ -26,23 +26,4 @@ async fn counts(ctx: &Ctx, set: i64, table: &'static str, name: fn(i32) -> Strin
     let set = super::find(ctx, set).await?;
     let rows = store::by_status(ctx.db().read(), ctx.engine(), ctx.tenant_id(), set.id, table).await?;
     Ok(rows.into_iter().map(|(status, n)| (name(status), n)).collect())
-}
-
-/// The stored status of a rollout by name (semantics.md G3).
-fn rollout_status(code: i32) -> &'static str {
-    match code {
-        0 => "CREATING",
-        1 => "READY",
-        2 => "PAUSED",
-        3 => "STARTING",
-        4 => "STOPPED",
-        5 => "RUNNING",
-        6 => "FINISHED",
-        9 => "DELETING",
-        10 => "DELETED",
-        11 => "WAITING_FOR_APPROVAL",
-        12 => "APPROVAL_DENIED",
-        13 => "STOPPING",
-        _ => "UNKNOWN",
-    }
 }
