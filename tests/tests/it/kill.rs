@@ -96,7 +96,7 @@ async fn during_auto_assignments() {
         server.allow_devices().await;
         let body = json!({"name": "all", "query": "controllerId==d*"});
         let filter = server.post("/rest/v1/targetfilters", body).await.expect(201).id();
-        for round in 0..ROUNDS {
+        for round in 0..ROUNDS / 2 {
             let set = server.set(&format!("fw{round}"), &[]).await;
             let path = format!("/rest/v1/targetfilters/{filter}/autoAssignDS");
             server.post(&path, json!({"id": set.id})).await.expect(200);

@@ -34,7 +34,11 @@ impl Scheduler {
     /// have heard of it too, or by this one when it starts again.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        while self.tasks.join_next().await.is_some() {}
+        while let Some(ended) = self.tasks.join_next().await {
+            if ended.is_err() {
+                tracing::error!("a task of auto-assignment had panicked");
+            }
+        }
     }
 }
 

@@ -26,6 +26,8 @@ use crate::{
     settings::AutoAssign,
 };
 
+/// When to ask again for a lease that another node has.
+const BUSY_MS: i64 = 1000;
 /// How long a tenant's passes may keep those of others waiting, but for the one under way.
 const TURN: Duration = Duration::from_millis(500);
 
@@ -110,8 +112,8 @@ async fn pass(
     let name = format!("auto-assign:{}", tenant.id());
     let lease = Lease::acquire(&services.db, &name, services.events.node(), LEASE_TTL).await;
     let Some(lease) = lease.inspect_err(|_| again(wanted.clone()))? else {
-        // Another node is at it, maybe since before the change that this one heard of.
-        again(wanted);
+        // Another node is at it, maybe since before the change that this one heard of; or it died in a pass.
+        services.auto_assign.want(tenant, wanted, services.clock.now_ms() + BUSY_MS);
         return Ok(None);
     };
     let begun = Instant::now();

@@ -293,3 +293,77 @@ impl Queues {
         known.add(wanted);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting() -> (Waiting, Clock) {
+        let clock = Clock::fixed(0);
+        let waiting = Waiting::new(clock.clone(), Duration::from_secs(60));
+        waiting.turn_on();
+        (waiting, clock)
+    }
+
+    fn ids(range: std::ops::Range<usize>) -> Vec<String> {
+        range.map(|n| n.to_string()).collect()
+    }
+
+    fn count(waiting: &Waiting) -> usize {
+        waiting.queues().count
+    }
+
+    #[test]
+    fn tenants_take_turns_and_a_target_waits_once() {
+        let (waiting, _) = waiting();
+        waiting.targets_changed("A", &ids(0..5), Origin::Here);
+        waiting.targets_changed("A", &ids(3..6), Origin::Here);
+        waiting.targets_changed("B", &ids(0..2), Origin::Here);
+        assert_eq!(count(&waiting), 8);
+        let taken = std::iter::from_fn(|| waiting.take_targets(4));
+        let taken: Vec<_> = taken.map(|(tenant, ids)| (tenant.id().to_owned(), ids.len())).collect();
+        assert_eq!(taken, [("A".to_owned(), 4), ("B".to_owned(), 2), ("A".to_owned(), 2)]);
+        assert_eq!(count(&waiting), 0);
+    }
+
+    #[test]
+    fn what_other_nodes_have_committed_waits_for_a_second() {
+        let (waiting, clock) = waiting();
+        waiting.targets_changed("A", &ids(0..2), Origin::Elsewhere);
+        waiting.filters_changed("A", Some(7), Origin::Elsewhere);
+        clock.advance(ELSEWHERE_MS - 1);
+        assert_eq!((waiting.take_targets(9), waiting.take_passes()), (None, Vec::new()));
+        clock.advance(1);
+        assert_eq!(waiting.take_targets(9).map(|(_, ids)| ids.len()), Some(2));
+        assert_eq!(waiting.take_passes(), [(Tenant::new("A"), Wanted::filter(7))]);
+        assert_eq!(count(&waiting), 0);
+    }
+
+    #[test]
+    fn too_many_targets_are_forgotten_for_a_pass_over_all_of_their_tenant() {
+        let (waiting, clock) = waiting();
+        waiting.targets_changed("B", &ids(0..3), Origin::Here);
+        waiting.targets_changed("A", &ids(0..3), Origin::Elsewhere);
+        waiting.targets_changed("A", &ids(0..CAPACITY - 6), Origin::Here);
+        assert_eq!(count(&waiting), CAPACITY);
+        waiting.targets_changed("A", &ids(0..1), Origin::Here);
+        assert_eq!(count(&waiting), 3);
+        clock.advance(SETTLE_MS);
+        assert_eq!(waiting.take_passes(), [(Tenant::new("A"), Wanted::all())]);
+        assert_eq!(waiting.take_targets(9).map(|(tenant, ids)| (tenant, ids.len())), Some((Tenant::new("B"), 3)));
+        assert_eq!((waiting.take_targets(9), count(&waiting)), (None, 0));
+    }
+
+    #[test]
+    fn nothing_waits_while_nobody_takes_it_up() {
+        let waiting = Waiting::new(Clock::fixed(0), Duration::from_secs(60));
+        waiting.targets_changed("A", &ids(0..2), Origin::Here);
+        waiting.filters_changed("A", Some(7), Origin::Here);
+        waiting.searches_changed("A", &["tag".to_owned()], Origin::Here);
+        waiting.lose_track();
+        assert_eq!(
+            (waiting.take_targets(9), waiting.take_passes(), waiting.take_everything()),
+            (None, Vec::new(), false)
+        );
+    }
+}
