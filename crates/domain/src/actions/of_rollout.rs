@@ -33,6 +33,17 @@ pub(crate) struct Wave {
     pub message: String,
 }
 
+/// A share of a group's actions that is worked on beside the others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    pub share: usize,
+    pub of: usize,
+}
+
+impl Share {
+    pub(crate) const ALL: Share = Share { share: 0, of: 1 };
+}
+
 /// Adds a scheduled action for each of `targets`, which are held, in place of what else is scheduled for them.
 pub(crate) async fn schedule(
     ctx: &Ctx,
@@ -51,10 +62,17 @@ pub(crate) async fn schedule(
     Ok(store::insert_scheduled(&**tx, engine, tenant, wave, &ids, &by, ctx.now()).await?)
 }
 
-/// Starts up to `limit` scheduled actions of a group; returns how many there were.
-pub(crate) async fn start(ctx: &Ctx, tx: &mut Tx, settings: &TenantSettings, wave: &Wave, limit: u64) -> Result<usize> {
+/// Starts up to `limit` scheduled actions of a share of a group; returns how many there were.
+pub(crate) async fn start(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &TenantSettings,
+    wave: &Wave,
+    share: Share,
+    limit: u64,
+) -> Result<usize> {
     let (engine, tenant, by, now) = (ctx.engine(), ctx.tenant_id(), ctx.actor_name(), ctx.now());
-    let due = store::hold_scheduled(&**tx, engine, tenant, wave.group, limit).await?;
+    let due = store::hold_scheduled(&**tx, engine, tenant, wave.group, share, limit).await?;
     let found = due.len();
     let (done, due): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|due| due.assigned == Some(wave.set));
     skip(ctx, tx, &done).await?;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     access::{Permission, Scope},
-    actions,
+    actions::{self, of_rollout::Share},
     audit::touched,
     ctx::Ctx,
     distribution_sets,
@@ -94,7 +94,8 @@ async fn start_next(ctx: &Ctx, tx: &mut Tx, rollout: &Model, groups: &[Group], p
     let mut room = AT_ONCE;
     for group in groups.iter().filter(next) {
         store::set_running(&**tx, ctx.engine(), ctx.tenant_id(), &[group.id], ctx.now()).await?;
-        let started = actions::of_rollout::start(system, tx, &settings, &wave(rollout, group), room).await?;
+        let started =
+            actions::of_rollout::start(system, tx, &settings, &wave(rollout, group), Share::ALL, room).await?;
         room = room.saturating_sub(started as u64);
     }
     Ok(())

@@ -4,7 +4,7 @@ use kettle_db::Engine;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use serde::Serialize;
 
-use super::Wave;
+use super::{Share, Wave};
 use crate::actions::ActionStatus;
 
 /// The statuses of actions that are under way, but for those that are being cancelled.
@@ -29,12 +29,13 @@ pub struct Due {
     pub assigned: Option<i64>,
 }
 
-/// Up to `limit` scheduled actions of a group with their targets, held in the order of the targets' ids.
+/// Up to `limit` scheduled actions of a share of a group with their targets, held in the order of the targets' ids.
 pub async fn hold_scheduled(
     db: &impl ConnectionTrait,
     engine: Engine,
     tenant: &str,
     group: i64,
+    share: Share,
     limit: u64,
 ) -> Result<Vec<Due>, DbErr> {
     let sql = format!(
@@ -42,8 +43,10 @@ pub async fn hold_scheduled(
          t.assigned_distribution_set AS assigned \
          FROM sp_action a JOIN sp_target t ON t.id = a.target AND t.tenant = a.tenant \
          WHERE a.tenant = $1 AND a.status = $3 AND a.id IN \
-         (SELECT id FROM sp_action WHERE tenant = $1 AND rollout_group = $2 AND status = $3 LIMIT $4) \
+         (SELECT id FROM sp_action WHERE tenant = $1 AND rollout_group = $2 AND status = $3 AND id % {} = {} LIMIT $4) \
          ORDER BY t.id{}",
+        share.of,
+        share.share,
         engine.for_update()
     );
     let values = [tenant.into(), group.into(), ActionStatus::Scheduled.code().into(), count(limit).into()];

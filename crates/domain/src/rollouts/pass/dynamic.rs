@@ -9,7 +9,7 @@ use super::{
     system,
 };
 use crate::{
-    actions,
+    actions::{self, of_rollout::Share},
     audit::touched,
     ctx::Ctx,
     error::Result,
@@ -67,7 +67,7 @@ pub(super) async fn fill(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Result<
     let wave = wave(&found, last);
     actions::of_rollout::schedule(ctx, &mut tx, &settings, &wave, &involved).await?;
     if last.status() == GroupStatus::Running {
-        actions::of_rollout::start(ctx, &mut tx, &settings, &wave, involved.len() as u64).await?;
+        actions::of_rollout::start(ctx, &mut tx, &settings, &wave, Share::ALL, involved.len() as u64).await?;
     }
     let added = i64::try_from(involved.len()).unwrap_or(i64::MAX);
     let mut row = group_row(&system(ctx), last);

@@ -5,7 +5,7 @@ use sea_orm::{ActiveModelTrait, Set};
 
 use super::{Next, Pass, fill::group_row, store, system};
 use crate::{
-    actions,
+    actions::{self, of_rollout::Share},
     audit::touched,
     ctx::Ctx,
     error::Result,
@@ -15,7 +15,7 @@ use crate::{
 
 /// How many actions one transaction adds.
 const BATCH: u64 = 5000;
-/// Groups whose actions are added side by side.
+/// How many transactions add or start actions side by side.
 const AT_ONCE: usize = 2;
 
 /// Starts a rollout whose time has come.
@@ -95,12 +95,26 @@ pub(super) async fn start_actions(
     group: &Group,
     status: RolloutStatus,
 ) -> Result<bool> {
+    let shares: Vec<_> = (0..AT_ONCE)
+        .map(|share| start_share(pass, ctx, rollout, group, status, Share { share, of: AT_ONCE }))
+        .collect();
+    Ok(futures_util::future::try_join_all(shares).await?.into_iter().all(|started| started))
+}
+
+async fn start_share(
+    pass: &Pass<'_>,
+    ctx: &Ctx,
+    rollout: &Model,
+    group: &Group,
+    status: RolloutStatus,
+    share: Share,
+) -> Result<bool> {
     let settings = pass.settings(ctx).await?;
     let limit = ctx.settings().rollouts.actions_per_transaction;
     let wave = wave(rollout, group);
     loop {
         let Some(mut tx) = pass.shared_step(ctx, rollout, status).await? else { return Ok(false) };
-        if actions::of_rollout::start(ctx, &mut tx, &settings, &wave, limit).await? == 0 {
+        if actions::of_rollout::start(ctx, &mut tx, &settings, &wave, share, limit).await? == 0 {
             return Ok(true);
         }
         tx.commit().await?;

@@ -3,10 +3,7 @@
 use std::collections::HashSet;
 
 use kettle_db::Engine;
-use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, Order, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
-    sea_query::{Expr, Query},
-};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 
 use crate::{
     rollouts::{RolloutStatus, entity::membership},
@@ -32,23 +29,27 @@ pub async fn active(db: &impl ConnectionTrait, engine: Engine, now: i64) -> Resu
     rows.iter().map(|row| Ok((row.try_get("", "tenant")?, row.try_get("", "id")?))).collect()
 }
 
-/// Puts the first `limit` of `targets` into a group, and gives their ids in order.
+/// The ids of the first `limit` of `targets`, in order.
+pub async fn ids(db: &impl ConnectionTrait, targets: Select<Entity>, limit: u64) -> Result<Vec<i64>, DbErr> {
+    targets.select_only().column(Column::Id).order_by_asc(Column::Id).limit(limit).into_tuple().all(db).await
+}
+
+/// Puts those of `targets` that there still are into a group; one that is in it already stays.
 pub async fn join(
     db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
     group: i64,
-    targets: Select<Entity>,
-    limit: u64,
-) -> Result<Vec<i64>, DbErr> {
-    let mut rows = targets.select_only().column(Column::Id).order_by(Column::Id, Order::Asc).limit(limit).into_query();
-    rows.expr(Expr::val(group));
-    let mut insert = Query::insert();
-    insert.into_table(membership::Entity).columns([membership::Column::Target, membership::Column::RolloutGroup]);
-    insert.select_from(rows).map_err(|e| DbErr::Custom(e.to_string()))?;
-    insert.returning_col(membership::Column::Target);
-    let rows = db.query_all(&insert).await?;
-    let mut joined = rows.iter().map(|row| row.try_get("", "target")).collect::<Result<Vec<i64>, _>>()?;
-    joined.sort_unstable();
-    Ok(joined)
+    targets: &[i64],
+) -> Result<(), DbErr> {
+    let sql = format!(
+        "INSERT INTO sp_rollout_target_group (target, rollout_group) \
+         SELECT id, $3 FROM sp_target WHERE tenant = $1 AND id IN {} ORDER BY id ON CONFLICT DO NOTHING",
+        engine.json_values(2, "bigint")
+    );
+    let ids = serde_json::to_string(targets).map_err(|e| DbErr::Custom(e.to_string()))?;
+    db.execute_raw(engine.statement(&sql, [tenant.into(), ids.into(), group.into()])).await?;
+    Ok(())
 }
 
 /// Up to `limit` targets of a group with ids above `after`, by id.
