@@ -24,6 +24,7 @@ mod domain;
 mod etag;
 mod firewall;
 mod kill;
+mod kill_rollouts;
 mod lease;
 mod lifecycle;
 mod links;

@@ -30,6 +30,8 @@ use super::{
 const LENGTH: usize = 160;
 /// Looks after which a fleet of this size rests.
 const LOOKS: usize = 8;
+/// One look takes milliseconds.
+const PASSES: Duration = Duration::from_secs(20);
 /// Rounds after which all rollouts are over, if operators and devices do what they are asked for.
 const ROUNDS: usize = 40;
 
@@ -213,13 +215,19 @@ impl<'s> World<'s> {
     async fn rest(&mut self, mut seen: State) -> Result<State, TestCaseError> {
         for _ in 0..LOOKS {
             let before = seen;
-            rollouts::work_on_all(&self.node.services).await.unwrap();
+            self.look().await?;
             seen = self.state().await;
             if seen == before {
                 return Ok(seen);
             }
         }
         holds(&Step::Tick, false, "rollouts rest after some looks", &seen).map(|()| seen)
+    }
+
+    async fn look(&self) -> Result<(), TestCaseError> {
+        let look = tokio::time::timeout(PASSES, rollouts::work_on_all(&self.node.services)).await;
+        let ended = look.map_err(|_| TestCaseError::fail("a pass over a rollout does not end"))?;
+        ended.map_err(|error| TestCaseError::fail(format!("a pass failed: {error:?}")))
     }
 
     /// From wherever the sequence ended, all rollouts but dynamic ones end once operators and devices have done what they
@@ -261,10 +269,8 @@ impl<'s> World<'s> {
     async fn run(&mut self, step: &Step) -> Result<(), Kind> {
         let Node { ctx, clock, .. } = &self.node.clone();
         match *step {
-            Step::Tick => {
-                rollouts::work_on_all(&self.node.services).await.unwrap();
-                Ok(())
-            }
+            // Looked at below.
+            Step::Tick => Ok(()),
             Step::Create(ref new) => {
                 let created = kind(rollouts::create(ctx, self.create(new)).await)?;
                 self.rollouts.push(created.rollout.id);

@@ -8,7 +8,7 @@ use kettle_db::{
 };
 use tempfile::TempDir;
 
-use super::{Database, Engine};
+use super::{Database, Engine, Server};
 
 /// A fresh, migrated database; it goes when the store does.
 pub struct Store {
@@ -44,6 +44,15 @@ impl Store {
         let store = Store::empty(engine).await;
         migrate::run(&store.db).await.unwrap();
         store
+    }
+
+    /// The database of a server, beside its own connections.
+    pub async fn of(server: &Server) -> Store {
+        let url = match &server.database {
+            Some(database) => database.url.clone(),
+            None => format!("sqlite:{}", server.data.path().join("kettle.db").display()),
+        };
+        Store { db: connect(&url).await, url, _folder: None, database: server.database.clone() }
     }
 
     /// The connections of another node.
