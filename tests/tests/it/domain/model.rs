@@ -19,6 +19,7 @@ pub fn each<S: Clone + Debug>(
         let mut runner = TestRunner::new_with_rng(Config::default(), rng);
         let sequence = sequences.new_tree(&mut runner).unwrap().current();
         if let Some(why) = run(seed, &sequence) {
+            eprintln!("seed {seed} fails: {why}\nlooking for the fewest calls that do");
             let (sequence, why) = shrunk(sequence, why, |sequence| run(seed, sequence));
             let calls: Vec<String> = sequence.iter().map(|step| format!("{step:?}")).collect();
             panic!("seed {seed}, shrunk to {} calls:\n{}\n{why}", calls.len(), calls.join("\n"));

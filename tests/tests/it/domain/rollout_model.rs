@@ -27,7 +27,7 @@ use super::{
     *,
 };
 
-const LENGTH: usize = 160;
+const LENGTH: usize = 130;
 /// Looks after which a fleet of this size rests.
 const LOOKS: usize = 8;
 /// One look takes milliseconds.
@@ -37,12 +37,12 @@ const ROUNDS: usize = 40;
 
 #[test]
 fn rollouts_go_as_the_reference_says_on_sqlite() {
-    check(Engine::Sqlite, 12);
+    check(Engine::Sqlite, 8);
 }
 
 #[test]
 fn rollouts_go_as_the_reference_says_on_postgres() {
-    check(Engine::Postgres, 3);
+    check(Engine::Postgres, 2);
 }
 
 /// One sequence per seed, each in a tenant of its own, and one of a seed that `KETTLE_TEST_SEED` repeats.
