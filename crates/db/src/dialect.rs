@@ -67,12 +67,15 @@ impl Engine {
         }
     }
 
-    /// For work that makes tables grow by orders of magnitude: its statements are planned for the tables as they are, not
-    /// once for all executions. Holds until the transaction ends. SQLite's plans do not depend on sizes.
-    pub fn plan_anew(self) -> Option<&'static str> {
-        match self {
-            Engine::Sqlite => None,
-            Engine::Postgres => Some("SET LOCAL plan_cache_mode = force_custom_plan"),
+    /// Within a transaction, whether statements are planned for the tables as they are: for those that look up many rows of
+    /// a table that has just grown by orders of magnitude. A plan kept from before may take minutes then. Not for
+    /// statements that write: the checks of foreign keys would be planned anew for each row. SQLite's plans do not depend
+    /// on sizes.
+    pub fn plan_anew(self, anew: bool) -> Option<&'static str> {
+        match (self, anew) {
+            (Engine::Sqlite, _) => None,
+            (Engine::Postgres, true) => Some("SET LOCAL plan_cache_mode = force_custom_plan"),
+            (Engine::Postgres, false) => Some("SET LOCAL plan_cache_mode = auto"),
         }
     }
 

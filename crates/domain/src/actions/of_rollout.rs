@@ -53,12 +53,14 @@ pub(crate) async fn schedule(
     targets: &[(i64, String)],
 ) -> Result<()> {
     let ids: Vec<i64> = targets.iter().map(|(id, _)| *id).collect();
+    store::plan_anew(&**tx, ctx.engine(), true).await?;
     assign::cancel_scheduled(ctx, tx, &ids).await?;
     let named: Vec<_> = targets.iter().map(|(id, controller_id)| (*id, controller_id.as_str())).collect();
     if let Some((_, total)) = assign::make_room(ctx, tx, settings, &named).await?.first() {
         check_quota(ctx.settings().quotas.actions_per_target, *total, 1, "the actions of a target")?;
     }
     let (engine, tenant, by) = (ctx.engine(), ctx.tenant_id(), ctx.actor_name());
+    store::plan_anew(&**tx, engine, false).await?;
     Ok(store::insert_scheduled(&**tx, engine, tenant, wave, &ids, &by, ctx.now()).await?)
 }
 
@@ -72,7 +74,9 @@ pub(crate) async fn start(
     limit: u64,
 ) -> Result<usize> {
     let (engine, tenant, by, now) = (ctx.engine(), ctx.tenant_id(), ctx.actor_name(), ctx.now());
+    store::plan_anew(&**tx, engine, true).await?;
     let due = store::hold_scheduled(&**tx, engine, tenant, wave.group, share, limit).await?;
+    store::plan_anew(&**tx, engine, false).await?;
     let found = due.len();
     let (done, due): (Vec<Due>, Vec<Due>) = due.into_iter().partition(|due| due.assigned == Some(wave.set));
     skip(ctx, tx, &done).await?;
@@ -136,7 +140,9 @@ async fn skip(ctx: &Ctx, tx: &Tx, done: &[Due]) -> Result<()> {
 /// without waiting for them. Returns how many there were.
 pub(crate) async fn cancel(ctx: &Ctx, tx: &mut Tx, groups: &[i64], force: bool, limit: u64) -> Result<usize> {
     let (engine, tenant, by, now) = (ctx.engine(), ctx.tenant_id(), ctx.actor_name(), ctx.now());
+    store::plan_anew(&**tx, engine, true).await?;
     let found = store::hold_active(&**tx, engine, tenant, groups, force, limit).await?;
+    store::plan_anew(&**tx, engine, false).await?;
     if found.is_empty() {
         return Ok(0);
     }

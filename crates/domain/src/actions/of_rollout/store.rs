@@ -29,6 +29,14 @@ pub struct Due {
     pub assigned: Option<i64>,
 }
 
+/// See [`Engine::plan_anew`].
+pub async fn plan_anew(db: &impl ConnectionTrait, engine: Engine, anew: bool) -> Result<(), DbErr> {
+    if let Some(sql) = engine.plan_anew(anew) {
+        db.execute_unprepared(sql).await?;
+    }
+    Ok(())
+}
+
 /// Up to `limit` scheduled actions of a share of a group with their targets, held in the order of the targets' ids.
 pub async fn hold_scheduled(
     db: &impl ConnectionTrait,

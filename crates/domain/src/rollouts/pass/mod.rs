@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use kettle_cluster::{LEASE_TTL, Lease, LeaseError, Tx};
 use kettle_db::Db;
-use sea_orm::{ConnectionTrait, DbErr};
+use sea_orm::DbErr;
 use tokio::{
     sync::{Mutex, watch},
     time::Instant,
@@ -126,9 +126,6 @@ impl Pass<'_> {
         self.refresh().await?;
         let tx = ctx.begin().await?;
         self.lease.fence(&tx).await?;
-        if let Some(sql) = ctx.engine().plan_anew() {
-            tx.execute_unprepared(sql).await?;
-        }
         // The set before the rollout: who invalidates or deletes a set takes them in this order.
         distribution_sets::store::hold(&*tx, ctx.tenant_id(), &Scope::ALL, rollout.distribution_set).await?;
         Ok(tx)
