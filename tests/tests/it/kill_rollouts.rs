@@ -212,7 +212,7 @@ impl Fleet {
             for some in devices.chunks(AT_ONCE) {
                 let reports = some.iter().map(|(action, id)| finished(server, id, *action));
                 let done = futures_util::future::join_all(reports).await;
-                if !done.iter().any(|status| *status == Some(200)) {
+                if !done.contains(&Some(200)) {
                     return false;
                 }
                 let done = some.iter().zip(done).filter(|(_, status)| *status == Some(200));

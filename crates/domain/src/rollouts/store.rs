@@ -151,23 +151,16 @@ pub async fn counts(
     rows.iter().map(count).collect()
 }
 
-/// How many targets were put into groups, as (group, count).
-pub async fn members(
-    db: &impl ConnectionTrait,
-    engine: Engine,
-    tenant: &str,
-    groups: &[i64],
-) -> Result<Vec<(i64, i64)>, DbErr> {
+/// How many targets were put into groups of the tenant, as (group, count).
+pub async fn members(db: &impl ConnectionTrait, groups: &[i64]) -> Result<Vec<(i64, i64)>, DbErr> {
     if groups.is_empty() {
         return Ok(Vec::new());
     }
-    let sql = format!(
-        "SELECT m.rollout_group AS id, count(*) AS n FROM sp_rollout_target_group m WHERE m.rollout_group IN \
-         (SELECT id FROM sp_rollout_group WHERE tenant = $1 AND id IN {}) GROUP BY m.rollout_group",
-        engine.json_values(2, "bigint")
-    );
-    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), json(groups)?.into()])).await?;
-    rows.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "n")?))).collect()
+    use membership::Column;
+    // The groups are named in the statement, so that the database knows how few they are and goes by its index.
+    let select = membership::Entity::find().filter(Column::RolloutGroup.is_in(groups.iter().copied())).select_only();
+    let select = select.column(Column::RolloutGroup).column_as(Column::Target.count(), "n");
+    select.group_by(Column::RolloutGroup).into_tuple().all(db).await
 }
 
 /// Whether there is an action of a rollout.

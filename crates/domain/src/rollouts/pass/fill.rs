@@ -81,7 +81,7 @@ async fn fill(
     after: &mut i64,
 ) -> Result<Option<u64>> {
     // A pass that was broken off has left some.
-    let members = rollouts::members(ctx.db().read(), ctx.engine(), ctx.tenant_id(), &[group.id]).await?;
+    let members = rollouts::members(ctx.db().read(), &[group.id]).await?;
     let mut have = members.first().map_or(0, |(_, count)| u64::try_from(*count).unwrap_or(0));
     let taken: Vec<i64> = ready.iter().copied().chain([group.id]).collect();
     let mut from_start = *after == 0;

@@ -54,7 +54,7 @@ async fn counted(ctx: &Ctx, db: &impl ConnectionTrait, rollout: &Model) -> Resul
     let ids: Vec<i64> = running.iter().map(|g| g.id).collect();
     let fixed: Vec<i64> = running.iter().filter(|g| !g.is_dynamic).map(|g| g.id).collect();
     let counts = rollouts::counts(db, engine, tenant, &ids).await?;
-    let members = rollouts::members(db, engine, tenant, &fixed).await?;
+    let members = rollouts::members(db, &fixed).await?;
     let count = |group: Group| {
         let counts = Counts::of(&counts, group.id);
         let members = members.iter().find(|(of, _)| *of == group.id).map_or(0, |(_, count)| *count);
