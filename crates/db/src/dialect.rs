@@ -79,6 +79,15 @@ impl Engine {
         }
     }
 
+    /// For a step that is done again if it is lost, and that nobody outside sees before a later one is committed for good:
+    /// its commit need not wait for the disk.
+    pub fn commit_lazily(self) -> Option<&'static str> {
+        match self {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some("SET LOCAL synchronous_commit = off"),
+        }
+    }
+
     /// Locks the rows read until the transaction ends. SQLite has one writer anyway.
     pub fn for_update(self) -> &'static str {
         match self {

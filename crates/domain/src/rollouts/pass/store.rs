@@ -34,21 +34,23 @@ pub async fn ids(db: &impl ConnectionTrait, targets: Select<Entity>, limit: u64)
     targets.select_only().column(Column::Id).order_by_asc(Column::Id).limit(limit).into_tuple().all(db).await
 }
 
-/// Puts those of `targets` that there still are into a group; one that is in it already stays.
-pub async fn join(
-    db: &impl ConnectionTrait,
-    engine: Engine,
-    tenant: &str,
-    group: i64,
-    targets: &[i64],
-) -> Result<(), DbErr> {
+/// Puts `targets` into a group that none of them is in.
+pub async fn join(db: &impl ConnectionTrait, engine: Engine, group: i64, targets: &[i64]) -> Result<(), DbErr> {
     let sql = format!(
-        "INSERT INTO sp_rollout_target_group (target, rollout_group) \
-         SELECT id, $3 FROM sp_target WHERE tenant = $1 AND id IN {} ORDER BY id ON CONFLICT DO NOTHING",
-        engine.json_values(2, "bigint")
+        "INSERT INTO sp_rollout_target_group (target, rollout_group) SELECT r.id, $2 FROM {}",
+        engine.json_rows(1, "r", &[("id", "bigint")])
     );
-    let ids = serde_json::to_string(targets).map_err(|e| DbErr::Custom(e.to_string()))?;
-    db.execute_raw(engine.statement(&sql, [tenant.into(), ids.into(), group.into()])).await?;
+    let rows: Vec<_> = targets.iter().map(|id| serde_json::json!({ "id": id })).collect();
+    let rows = serde_json::to_string(&rows).map_err(|e| DbErr::Custom(e.to_string()))?;
+    db.execute_raw(engine.statement(&sql, [rows.into(), group.into()])).await?;
+    Ok(())
+}
+
+/// See [`Engine::commit_lazily`].
+pub async fn commit_lazily(db: &impl ConnectionTrait, engine: Engine) -> Result<(), DbErr> {
+    if let Some(sql) = engine.commit_lazily() {
+        db.execute_unprepared(sql).await?;
+    }
     Ok(())
 }
 
