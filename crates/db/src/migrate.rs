@@ -39,6 +39,7 @@ pub const ALL: &[Migration] = &[
     migration!(2, "kettle_tables"),
     migration!(3, "indexes"),
     migration!(4, "rollouts"),
+    migration!(5, "dmf"),
 ];
 
 impl Migration {

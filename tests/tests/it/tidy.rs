@@ -9,14 +9,24 @@ use serde_json::Value;
 
 use crate::harness::{skip_visibly, workspace};
 
-/// Which crates of ours each crate may use. Down only; the two APIs never see each other; `ql` and `db` see none.
-const EDGES: [(&str, &[&str]); 8] = [
+/// Which crates of ours each crate may use. Down only; the three APIs never see each other; `ql` and `db` see none.
+const EDGES: [(&str, &[&str]); 9] = [
     (
         "kettle",
-        &["kettle-ddi", "kettle-mgmt", "kettle-rest", "kettle-domain", "kettle-cluster", "kettle-db", "kettle-ql"],
+        &[
+            "kettle-ddi",
+            "kettle-mgmt",
+            "kettle-dmf",
+            "kettle-rest",
+            "kettle-domain",
+            "kettle-cluster",
+            "kettle-db",
+            "kettle-ql",
+        ],
     ),
     ("kettle-ddi", &["kettle-rest", "kettle-domain"]),
     ("kettle-mgmt", &["kettle-rest", "kettle-domain"]),
+    ("kettle-dmf", &["kettle-domain"]),
     ("kettle-rest", &["kettle-domain"]),
     ("kettle-domain", &["kettle-cluster", "kettle-db", "kettle-ql"]),
     ("kettle-cluster", &["kettle-db"]),
@@ -25,8 +35,9 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// Libraries that are at home in some crates only.
-const HOMES: [(&str, &[&str]); 3] = [
+const HOMES: [(&str, &[&str]); 4] = [
     ("axum", &["kettle", "kettle-ddi", "kettle-mgmt", "kettle-rest"]),
+    ("lapin", &["kettle-dmf"]),
     ("sea-orm", &["kettle-db", "kettle-cluster", "kettle-domain"]),
     ("sqlx", &["kettle-db", "kettle-cluster"]),
 ];
