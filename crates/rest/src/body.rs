@@ -108,10 +108,15 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], cbor: bool) -> Result<T, ApiError> {
     let parsed = if cbor {
         ciborium::from_reader(bytes).or_else(|e| lenient::from_cbor(bytes).ok_or_else(|| e.to_string()))
     } else {
-        // Nearly every body needs no conversion, and pays for none.
-        strict::from_slice(bytes).or_else(|e| lenient::from_slice(bytes).map_err(|_| e.to_string()))
+        json_from_slice(bytes)
     };
     parsed.map_err(|e| ApiError::not_readable(format!("The request body can't be read: {e}")))
+}
+
+/// JSON as the peer reads it.
+pub fn json_from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    // Nearly every body needs no conversion, and pays for none.
+    strict::from_slice(bytes).or_else(|e| lenient::from_slice(bytes).map_err(|_| e.to_string()))
 }
 
 /// Whether the body is CBOR rather than JSON; `None` if it is neither, says nothing, or is not `taken` here.

@@ -33,7 +33,7 @@ use kettle_domain::{Services, access::Users};
 
 pub use auth::{LoggedIn, User};
 pub use base::{Base, OverTls};
-pub use body::{Body, BodyOfDelete, BodyOptional, DeviceBody, DeviceBodyOptional, discard};
+pub use body::{Body, BodyOfDelete, BodyOptional, DeviceBody, DeviceBodyOptional, discard, json_from_slice};
 pub use device::{DeviceCredentials, device_credentials};
 pub use download::{FileMeta, attachment_as_is, file_response, matches};
 pub use edge::{Cors, RequestLog, finish};

@@ -26,7 +26,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ),
     ("kettle-ddi", &["kettle-rest", "kettle-domain"]),
     ("kettle-mgmt", &["kettle-rest", "kettle-domain"]),
-    ("kettle-dmf", &["kettle-domain"]),
+    ("kettle-dmf", &["kettle-rest", "kettle-domain"]),
     ("kettle-rest", &["kettle-domain"]),
     ("kettle-domain", &["kettle-cluster", "kettle-db", "kettle-ql"]),
     ("kettle-cluster", &["kettle-db"]),

@@ -37,7 +37,7 @@ pub async fn confirmation_feedback(ctx: &Ctx, controller_id: &str, id: i64, answ
     take(ctx, tx, controller_id, action, answer, false).await
 }
 
-async fn take(
+pub(super) async fn take(
     ctx: &Ctx,
     mut tx: Tx,
     controller_id: &str,

@@ -92,30 +92,42 @@ pub async fn cancel_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
     };
     let mut messages: Vec<String> = first.map(|m| format!("{SERVER_PREFIX}{m}")).into_iter().collect();
     messages.extend(with_code(feedback.details, feedback.code));
-    if status == ActionStatus::Canceled {
-        messages.push(format!("{SERVER_PREFIX}Cancellation completion is finished successfully."));
-    }
     let occurred_at = feedback.timestamp.unwrap_or_else(|| ctx.now());
     let new = store::NewStatus { action: id, status, occurred_at, code: feedback.code, messages };
-    match status {
-        ActionStatus::Canceled => close_canceled(ctx, &tx, target, &action, false).await?,
-        ActionStatus::Error | ActionStatus::CancelRejected => {
-            // hawkBit: an action that is closed already says *running* now, and stays closed.
-            let mut row = touched(ctx, &action, false);
-            row.status = Set(ActionStatus::Running.code());
-            row.update(&*tx).await?;
-        }
-        _ => {
-            check_status_quota(ctx, &*tx, id).await?;
-            check_messages(ctx, &new.messages)?;
-        }
-    }
-    store::add_status(&*tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
+    take_of_cancellation(ctx, &tx, target, &action, new).await?;
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     tx.commit().await?;
     if status == ActionStatus::Canceled {
         ended(ctx, &action);
     }
+    Ok(())
+}
+
+/// What a report about a cancellation makes of an action that is under it. The caller holds both rows.
+pub(super) async fn take_of_cancellation(
+    ctx: &Ctx,
+    tx: &Tx,
+    target: targets::Model,
+    action: &Model,
+    mut new: store::NewStatus,
+) -> Result<()> {
+    match new.status {
+        ActionStatus::Canceled => {
+            new.messages.push(format!("{SERVER_PREFIX}Cancellation completion is finished successfully."));
+            close_canceled(ctx, tx, target, action, false).await?;
+        }
+        ActionStatus::Error | ActionStatus::CancelRejected => {
+            // hawkBit: an action that is closed already says *running* now, and stays closed.
+            let mut row = touched(ctx, action, false);
+            row.status = Set(ActionStatus::Running.code());
+            row.update(&**tx).await?;
+        }
+        _ => {
+            check_status_quota(ctx, &**tx, action.id).await?;
+            check_messages(ctx, &new.messages)?;
+        }
+    }
+    store::add_status(&**tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
     Ok(())
 }
 
@@ -149,13 +161,13 @@ fn meaning(feedback: &Feedback) -> (ActionStatus, &'static str) {
     }
 }
 
-fn with_code(mut details: Vec<String>, code: Option<i32>) -> Vec<String> {
+pub(super) fn with_code(mut details: Vec<String>, code: Option<i32>) -> Vec<String> {
     details.extend(code.map(|code| format!("Device reported status code: {code}")));
     details
 }
 
 /// What a reported status makes of the action, and of its target if that changes.
-fn outcome(
+pub(super) fn outcome(
     mut target: targets::Model,
     mut action: Model,
     status: ActionStatus,

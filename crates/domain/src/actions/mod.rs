@@ -18,6 +18,7 @@ pub mod fields;
 mod installed_base;
 pub(crate) mod of_rollout;
 mod of_set;
+mod report;
 pub(crate) mod store;
 mod window;
 
@@ -38,6 +39,7 @@ pub use entity::{ActionStatus, ActionType, Model};
 pub use feedback::{Execution, Feedback, cancel_feedback, update_feedback};
 pub use installed_base::report as report_installed;
 pub(crate) use of_set::cancel_of_set;
+pub use report::{Answer, Report, Taken, answer, report};
 pub use window::{Window, WindowText};
 
 use std::collections::HashMap;

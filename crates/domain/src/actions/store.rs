@@ -49,19 +49,39 @@ pub async fn lock_with_target(
     controller_id: &str,
     id: i64,
 ) -> Result<Option<(targets::Model, Model)>, DbErr> {
-    static SQL: LazyLock<String> = LazyLock::new(|| {
-        let of_target = targets::entity::Column::iter().map(|c| format!("t.{0} AS t_{0}", c.to_string()));
-        let of_action = Column::iter().map(|c| format!("a.{0} AS a_{0}", c.to_string()));
-        format!(
-            "SELECT {} FROM sp_target t JOIN sp_action a ON a.target = t.id AND a.tenant = t.tenant \
-             WHERE t.tenant = $1 AND t.controller_id = $2 AND a.id = $3",
-            of_target.chain(of_action).collect::<Vec<_>>().join(", ")
-        )
-    });
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("{} WHERE t.tenant = $1 AND t.controller_id = $2 AND a.id = $3", *WITH_TARGET));
     let sql = format!("{}{}", *SQL, engine.for_update());
     let statement = engine.statement(&sql, [tenant.into(), controller_id.into(), id.into()]);
-    let Some(row) = db.query_one_raw(statement).await? else { return Ok(None) };
-    Ok(Some((targets::Model::from_query_result(&row, "t_")?, Model::from_query_result(&row, "a_")?)))
+    let row = db.query_one_raw(statement).await?;
+    row.as_ref().map(with_target).transpose()
+}
+
+/// Those of the actions `ids` that there are, with their targets, all rows held until the transaction ends.
+pub async fn lock_with_targets(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    ids: &[i64],
+) -> Result<Vec<(targets::Model, Model)>, DbErr> {
+    let (ids_in, locked) = (engine.json_values(2, "bigint"), engine.for_update());
+    let sql = format!("{} WHERE t.tenant = $1 AND a.id IN {ids_in} ORDER BY t.id, a.id{locked}", *WITH_TARGET);
+    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), json(&ids)?.into()])).await?;
+    rows.iter().map(with_target).collect()
+}
+
+/// Targets and their actions, with all columns.
+static WITH_TARGET: LazyLock<String> = LazyLock::new(|| {
+    let of_target = targets::entity::Column::iter().map(|c| format!("t.{0} AS t_{0}", c.to_string()));
+    let of_action = Column::iter().map(|c| format!("a.{0} AS a_{0}", c.to_string()));
+    format!(
+        "SELECT {} FROM sp_target t JOIN sp_action a ON a.target = t.id AND a.tenant = t.tenant",
+        of_target.chain(of_action).collect::<Vec<_>>().join(", ")
+    )
+});
+
+fn with_target(row: &QueryResult) -> Result<(targets::Model, Model), DbErr> {
+    Ok((targets::Model::from_query_result(row, "t_")?, Model::from_query_result(row, "a_")?))
 }
 
 /// The active actions of targets, lowest id first.
@@ -252,7 +272,7 @@ pub async fn fall_back(
     Ok(())
 }
 
-fn ids(rows: Vec<QueryResult>) -> Result<Vec<i64>, DbErr> {
+pub(super) fn ids(rows: Vec<QueryResult>) -> Result<Vec<i64>, DbErr> {
     rows.iter().map(|r| r.try_get("", "id")).collect()
 }
 
@@ -448,10 +468,11 @@ pub async fn add_status_to_all(
     Ok(())
 }
 
-#[derive(Serialize)]
-struct Message<'a> {
-    status: i64,
-    message: &'a str,
+/// A message of a status.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Message<'a> {
+    pub status: i64,
+    pub message: &'a str,
 }
 
 async fn add_messages(
@@ -463,6 +484,14 @@ async fn add_messages(
     let pieces: Vec<&str> = messages.iter().flat_map(|m| pieces(m)).collect();
     let rows: Vec<_> =
         statuses.iter().flat_map(|&status| pieces.iter().map(move |&message| Message { status, message })).collect();
+    add_message_rows(db, engine, &rows).await
+}
+
+pub(super) async fn add_message_rows(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    rows: &[Message<'_>],
+) -> Result<(), DbErr> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -511,7 +540,7 @@ pub async fn messages(
     rows.iter().map(|r| Ok((r.try_get("", "action_status")?, r.try_get("", "detail_message")?))).collect()
 }
 
-fn json(value: &impl Serialize) -> Result<String, DbErr> {
+pub(super) fn json(value: &impl Serialize) -> Result<String, DbErr> {
     serde_json::to_string(value).map_err(|e| DbErr::Custom(e.to_string()))
 }
 

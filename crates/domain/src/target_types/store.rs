@@ -39,6 +39,17 @@ pub async fn names(db: &impl ConnectionTrait, tenant: &str, ids: &[i64]) -> Resu
     Ok(names)
 }
 
+/// The ids of those of the types that there are, by name.
+pub async fn by_names(db: &impl ConnectionTrait, tenant: &str, names: &[&str]) -> Result<HashMap<String, i64>, DbErr> {
+    let mut ids = HashMap::with_capacity(names.len());
+    for chunk in names.chunks(999) {
+        let of_names = of_tenant(tenant, &Scope::ALL).filter(Column::Name.is_in(chunk.iter().copied()));
+        let select = of_names.select_only().columns([Column::Name, Column::Id]);
+        ids.extend(select.into_tuple::<(String, i64)>().all(db).await?);
+    }
+    Ok(ids)
+}
+
 /// Whether a target has this type.
 pub async fn is_used(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<bool, DbErr> {
     let with_type = targets::store::of_tenant(tenant, &Scope::ALL).filter(targets::entity::Column::TargetType.eq(id));

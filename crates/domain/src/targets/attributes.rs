@@ -1,8 +1,9 @@
 //! Attributes that devices report of themselves (semantics.md A1, "Controller attributes").
 
+use kettle_cluster::Tx;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set, sea_query::OnConflict};
 
-use super::{entity::attribute, store};
+use super::{Model, entity::attribute, store};
 use crate::{
     ctx::Ctx,
     error::{Error, Kind, Result, check_quota},
@@ -30,14 +31,26 @@ pub async fn list(ctx: &Ctx, controller_id: &str) -> Result<Vec<attribute::Model
 
 /// Takes a device's report. The server's wish for attributes is fulfilled by a report, not by a removal.
 pub async fn report(ctx: &Ctx, controller_id: &str, mode: Mode, reported: Vec<(String, Option<String>)>) -> Result<()> {
-    for (key, value) in &reported {
-        check(key, value.as_deref())?;
-    }
+    check_all(&reported)?;
     let mut tx = ctx.begin().await?;
     let target = super::lock(ctx, &tx, controller_id).await?;
+    write(ctx, &tx, target, mode, reported).await?;
+    super::changed(ctx, &mut tx, vec![controller_id.into()]);
+    Ok(tx.commit().await?)
+}
+
+/// As [`report`], of a target that is held. What is refused is refused before anything is written.
+pub(super) async fn write(
+    ctx: &Ctx,
+    tx: &Tx,
+    target: Model,
+    mode: Mode,
+    reported: Vec<(String, Option<String>)>,
+) -> Result<()> {
+    check_all(&reported)?;
     let mut kept: Vec<String> = match mode {
         Mode::Replace => Vec::new(),
-        _ => store::attributes(&*tx, target.id).await?.into_iter().map(|a| a.attribute_key).collect(),
+        _ => store::attributes(&**tx, target.id).await?.into_iter().map(|a| a.attribute_key).collect(),
     };
     let (mut put, mut removed) = (Vec::new(), Vec::new());
     for (key, value) in reported {
@@ -62,22 +75,25 @@ pub async fn report(ctx: &Ctx, controller_id: &str, mode: Mode, reported: Vec<(S
     if mode != Mode::Replace {
         delete = delete.filter(attribute::Column::AttributeKey.is_in(removed));
     }
-    delete.exec(&*tx).await?;
+    delete.exec(&**tx).await?;
     for chunk in put.chunks(300) {
         let overwrite = OnConflict::columns([attribute::Column::Target, attribute::Column::AttributeKey])
             .update_column(attribute::Column::AttributeValue)
             .to_owned();
-        attribute::Entity::insert_many(chunk.to_vec()).on_conflict(overwrite).exec_without_returning(&*tx).await?;
+        attribute::Entity::insert_many(chunk.to_vec()).on_conflict(overwrite).exec_without_returning(&**tx).await?;
     }
     if mode != Mode::Remove && target.request_controller_attributes {
         let revision = target.optlock_revision.unwrap_or(0);
         let mut row: super::entity::ActiveModel = target.into();
         row.request_controller_attributes = Set(false);
         row.optlock_revision = Set(Some(revision + 1));
-        row.update(&*tx).await?;
+        row.update(&**tx).await?;
     }
-    super::changed(ctx, &mut tx, vec![controller_id.into()]);
-    Ok(tx.commit().await?)
+    Ok(())
+}
+
+fn check_all(reported: &[(String, Option<String>)]) -> Result<()> {
+    reported.iter().try_for_each(|(key, value)| check(key, value.as_deref()))
 }
 
 fn check(key: &str, value: Option<&str>) -> Result<()> {

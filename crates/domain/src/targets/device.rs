@@ -170,17 +170,8 @@ async fn plug_and_play(
 ) -> Result<Arc<DeviceView>> {
     super::check_controller_id(controller_id)?;
     let row = NewTarget {
-        controller_id: controller_id.into(),
-        name: controller_id.chars().take(super::MAX_NAME).collect(),
-        description: Some(
-            format!("Plug and Play target: {controller_id}").chars().take(super::MAX_DESCRIPTION).collect(),
-        ),
-        sec_token: super::new_token(),
         address: Some(address_of(ctx, address).into()),
-        target_group: None,
-        target_type: None,
-        update_status: UpdateStatus::Registered as i32,
-        last_target_query: Some(ctx.now()),
+        ..plug_and_play_row(controller_id, None, ctx.now())
     };
     let mut tx = ctx.begin().await?;
     match super::insert(ctx, &mut tx, &[row]).await {
@@ -190,6 +181,22 @@ async fn plug_and_play(
         Err(error) => return Err(error),
     }
     reread(ctx, settings, controller_id).await
+}
+
+/// The row of a target that the server did not know before its device came.
+pub(super) fn plug_and_play_row(controller_id: &str, name: Option<String>, now: i64) -> NewTarget {
+    let description = format!("Plug and Play target: {controller_id}");
+    NewTarget {
+        controller_id: controller_id.into(),
+        name: name.unwrap_or_else(|| controller_id.chars().take(super::MAX_NAME).collect()),
+        description: Some(description.chars().take(super::MAX_DESCRIPTION).collect()),
+        sec_token: super::new_token(),
+        address: None,
+        target_group: None,
+        target_type: None,
+        update_status: UpdateStatus::Registered as i32,
+        last_target_query: Some(now),
+    }
 }
 
 async fn reread(ctx: &Ctx, settings: &TenantSettings, controller_id: &str) -> Result<Arc<DeviceView>> {

@@ -1,7 +1,7 @@
 //! Targets: the devices that the server knows (semantics.md A1).
 //!
 //! Creation and edits by operators here; what devices do themselves is in `device.rs` (polls, registration) and
-//! `attributes.rs`, confirming by itself in `auto_confirm.rs`. The assignment of sets is `actions`' business.
+//! `attributes.rs`, and behind gateways in `registration.rs`; confirming by itself in `auto_confirm.rs`. The assignment of sets is `actions`' business.
 
 pub mod attributes;
 pub mod auto_confirm;
@@ -12,6 +12,7 @@ pub mod groups;
 mod last_seen;
 pub mod metadata;
 mod poll_status;
+mod registration;
 pub(crate) mod store;
 pub mod target_type;
 mod view;
@@ -20,6 +21,7 @@ pub use device::{Credentials, Poll, authenticate, poll, poll_confirmation};
 pub use entity::{Model, UpdateStatus};
 pub use last_seen::{LastSeen, flush as flush_last_seen};
 pub use poll_status::PollStatus;
+pub use registration::{Registered, Registration, register};
 pub use view::{DeviceView, NextAction, NextKind, ViewCache};
 
 use std::collections::BTreeSet;

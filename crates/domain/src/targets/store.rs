@@ -1,6 +1,6 @@
 //! Queries over targets. Every one binds the tenant.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use kettle_cluster::Tx;
 use kettle_db::{Engine, column};
@@ -51,6 +51,55 @@ pub async fn find(
     controller_id: &str,
 ) -> Result<Option<Model>, DbErr> {
     of_tenant(tenant, scope).filter(Column::ControllerId.eq(controller_id)).one(db).await
+}
+
+/// What a registration compares with.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub id: i64,
+    pub name: String,
+    pub address: Option<String>,
+    pub update_status: i32,
+    pub target_type: Option<i64>,
+}
+
+impl From<&Model> for Known {
+    fn from(target: &Model) -> Known {
+        Known {
+            id: target.id,
+            name: target.name.clone(),
+            address: target.address.clone(),
+            update_status: target.update_status,
+            target_type: target.target_type,
+        }
+    }
+}
+
+/// Those of the targets that exist, by controllerId.
+pub async fn known(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    controller_ids: &[&str],
+) -> Result<HashMap<String, Known>, DbErr> {
+    let sql = format!(
+        "SELECT id, controller_id, name, address, update_status, target_type FROM sp_target \
+         WHERE tenant = $1 AND controller_id IN {}",
+        engine.json_values(2, "text")
+    );
+    let ids = serde_json::to_string(controller_ids).map_err(|e| DbErr::Custom(e.to_string()))?;
+    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), ids.into()])).await?;
+    let known = |row: &QueryResult| {
+        let known = Known {
+            id: row.try_get("", "id")?,
+            name: row.try_get("", "name")?,
+            address: row.try_get("", "address")?,
+            update_status: row.try_get("", "update_status")?,
+            target_type: row.try_get("", "target_type")?,
+        };
+        Ok((row.try_get("", "controller_id")?, known))
+    };
+    rows.iter().map(known).collect()
 }
 
 /// As [`find`], and holds the row until the transaction ends: all writers of one target's state queue here.
