@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// A change that nodes hear of. The serialized form is what `kt_outbox` holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,7 @@ struct Inner {
     listeners: RwLock<Vec<(Listener, GapListener)>>,
     whole: AtomicBool,
     wake_others: Notify,
+    service_events: watch::Sender<()>,
 }
 
 impl Events {
@@ -84,6 +85,7 @@ impl Events {
             listeners: RwLock::default(),
             whole: AtomicBool::new(true),
             wake_others: Notify::new(),
+            service_events: watch::Sender::new(()),
         }))
     }
 
@@ -106,6 +108,12 @@ impl Events {
     /// Whether no event of another node can have been missed. While false, caches must not be answered from.
     pub fn whole(&self) -> bool {
         self.0.whole.load(Ordering::Acquire)
+    }
+
+    /// For those who act on service events: `changed()` returns once some may have been written, on this node or, within
+    /// about a second, on another.
+    pub fn service_events(&self) -> watch::Receiver<()> {
+        self.0.service_events.subscribe()
     }
 
     /// Joins this node to the others on the same PostgreSQL database. Until the channel is up, [`Events::whole`] is
@@ -141,6 +149,11 @@ impl Events {
     /// Asks for other nodes to be woken; calls in quick succession become one.
     pub(crate) fn committed(&self) {
         self.0.wake_others.notify_one();
+    }
+
+    /// Service events were written here, or may have been elsewhere.
+    pub(crate) fn service_event_written(&self) {
+        self.0.service_events.send_replace(());
     }
 
     pub(crate) async fn wake_wanted(&self) {

@@ -45,6 +45,7 @@ pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
         }
         events.gap();
         tokio::time::sleep(LOOK_EVERY).await;
+        events.service_event_written();
         if wake.is_finished() {
             tracing::error!("the event channel's sender has stopped; other nodes hear of changes a second late");
         }
@@ -66,6 +67,7 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
             },
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
+        events.service_event_written();
         let (next, rows) = tokio::time::timeout(LOOK_TIMEOUT, read_since(db, &snapshot))
             .await
             .map_err(|_| "reading the outbox timed out".to_owned())??;

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use kettle_db::{Db, Engine};
 use sea_orm::{DatabaseTransaction, DbErr};
 
-use crate::{Clock, Event, Events, events::Origin, outbox};
+use crate::{Clock, Event, Events, ServiceEvent, events::Origin, outbox, service};
 
 /// A transaction that knows what to tell once it is committed. Dropped without [`Tx::commit`], it is rolled back and
 /// tells nothing.
@@ -15,6 +15,7 @@ pub struct Tx {
     events: Events,
     clock: Clock,
     pending: Vec<Event>,
+    for_services: Vec<ServiceEvent>,
 }
 
 impl Tx {
@@ -25,6 +26,7 @@ impl Tx {
             events: events.clone(),
             clock: clock.clone(),
             pending: Vec::new(),
+            for_services: Vec::new(),
         })
     }
 
@@ -39,17 +41,26 @@ impl Tx {
         }
     }
 
+    /// Notes what one node of a role is to act on after this transaction; see [`service`].
+    pub fn emit_service(&mut self, event: ServiceEvent) {
+        self.for_services.push(event);
+    }
+
     /// Writes the events beside the state, commits both, then tells them: this process at once, the others by the
     /// outbox.
     pub async fn commit(self) -> Result<(), DbErr> {
         for event in &self.pending {
             outbox::write(self.engine, &self.inner, self.events.node(), event, self.clock.now_ms()).await?;
         }
+        service::write(self.engine, &self.inner, &self.for_services, self.clock.now_ms()).await?;
         self.inner.commit().await?;
         for event in &self.pending {
             self.events.deliver(event, Origin::Here);
         }
-        if !self.pending.is_empty() {
+        if !self.for_services.is_empty() {
+            self.events.service_event_written();
+        }
+        if !(self.pending.is_empty() && self.for_services.is_empty()) {
             self.events.committed();
         }
         Ok(())
