@@ -1,11 +1,12 @@
 //! What a device reads about its actions: what to install, what to cancel, what is installed (semantics.md C2, C3).
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter, QueryOrder, Set};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, Set};
 
 use super::{
-    ActionStatus, Model, SERVER_PREFIX, cancel_lapsed, check_status_quota, entity::Column, note, store, touched,
+    ActionStatus, Chunk, Model, SERVER_PREFIX, cancel_lapsed, check_status_quota, chunks, entity::Column, note, store,
+    touched,
 };
 use crate::{
     access::Scope,
@@ -28,16 +29,6 @@ pub struct Deployment {
     pub window_available: Option<bool>,
     pub chunks: Vec<Chunk>,
     pub history: Option<History>,
-}
-
-/// One software module of the set.
-#[derive(Clone, Debug)]
-pub struct Chunk {
-    pub module: software_modules::Model,
-    pub type_key: String,
-    /// The entries that devices may see, in the order of their keys.
-    pub metadata: Vec<(String, String)>,
-    pub artifacts: Vec<artifact::Model>,
 }
 
 /// The device's own messages, newest first.
@@ -178,43 +169,11 @@ async fn retrieved(ctx: &Ctx, controller_id: &str, action: &Model, message: &str
 
 async fn read(ctx: &Ctx, action: Model, history: i64) -> Result<Deployment> {
     let db = ctx.db().read();
-    let set = distribution_sets::store::get(db, ctx.tenant_id(), &Scope::ALL, action.distribution_set).await?;
-    let set = set.ok_or_else(|| Error::not_found("DistributionSet", action.distribution_set))?;
-    let full = distribution_sets::load(db, ctx.tenant_id(), vec![set]).await?.pop();
-    let mut modules = full.map(|f| f.modules).unwrap_or_default();
-    modules.sort_by_key(|m| m.module.id);
-    let ids: Vec<i64> = modules.iter().map(|m| m.module.id).collect();
-    let mut files: HashMap<i64, Vec<artifact::Model>> = HashMap::new();
-    for file in artifact::store::of_modules(db, ctx.tenant_id(), &ids).await? {
-        files.entry(file.software_module).or_default().push(file);
-    }
-    let mut metadata = visible_metadata(db, &ids).await?;
-    let chunks = modules
-        .into_iter()
-        .map(|m| Chunk {
-            artifacts: files.remove(&m.module.id).unwrap_or_default(),
-            metadata: metadata.remove(&m.module.id).unwrap_or_default(),
-            type_key: m.type_key,
-            module: m.module,
-        })
-        .collect();
+    let mut brought = chunks::of_sets(db, ctx.tenant_id(), &[action.distribution_set]).await?;
+    let chunks = brought.remove(&action.distribution_set).map(Arc::unwrap_or_clone).unwrap_or_default();
     let history = messages(ctx, &action, history).await?;
     let window_available = action.window().map(|window| window.available(ctx.now()));
     Ok(Deployment { forced: action.is_forced(ctx.now()), window_available, chunks, history, action })
-}
-
-async fn visible_metadata(
-    db: &impl ConnectionTrait,
-    modules: &[i64],
-) -> Result<HashMap<i64, Vec<(String, String)>>, DbErr> {
-    use software_modules::entity::metadata::{Column, Entity};
-    let select =
-        Entity::find().filter(Column::Sm.is_in(modules.iter().copied())).filter(Column::TargetVisible.eq(true));
-    let mut found: HashMap<i64, Vec<(String, String)>> = HashMap::new();
-    for row in select.order_by_asc(Column::MetaKey).all(db).await? {
-        found.entry(row.sm).or_default().push((row.meta_key, row.meta_value.unwrap_or_default()));
-    }
-    Ok(found)
 }
 
 /// The newest messages that came from the device. 0 asks for none; a negative or too large count for the most.

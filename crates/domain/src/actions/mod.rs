@@ -1,12 +1,13 @@
 //! Actions: one distribution set assigned to one target, and what becomes of it (semantics.md A3, A4).
 //!
 //! `assign.rs` makes them, `confirmation.rs` lets them go on, `cancel.rs` takes them back, `feedback.rs` takes what
-//! devices report, `deployment.rs` is what a device reads, `delete.rs` and `cleanup.rs` forget. All of them lock the
+//! devices report, `deployment.rs` and `chunks.rs` are what a device reads, `delete.rs` and `cleanup.rs` forget. All of them lock the
 //! target's row first, so that a target's state has one writer at a time.
 //! `window.rs` and `cron.rs` say when a device may install.
 
 mod assign;
 mod cancel;
+pub(crate) mod chunks;
 mod cleanup;
 mod confirmation;
 mod cron;
@@ -27,13 +28,14 @@ pub use assign::{Assigned, Outcome, Request, assign};
 pub(crate) use assign::{Cause, carry_out, make_room};
 pub(crate) use cancel::cancel_lapsed;
 pub use cancel::{cancel, force, force_quit};
+pub use chunks::Chunk;
 pub use cleanup::clean_up;
 pub(crate) use confirmation::confirm_all;
 pub use confirmation::{Confirmation, confirm, confirmation_feedback};
 pub use delete::{Selected, SelectedOfTarget, delete, delete_of_target, delete_selected};
 pub use deployment::{
-    Chunk, Deployment, History, artifacts, canceling, check_download, confirmation, deployment, find_download,
-    installed, note_download,
+    Deployment, History, artifacts, canceling, check_download, confirmation, deployment, find_download, installed,
+    note_download,
 };
 pub use entity::{ActionStatus, ActionType, Model};
 pub use feedback::{Execution, Feedback, cancel_feedback, update_feedback};
