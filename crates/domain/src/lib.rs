@@ -9,6 +9,7 @@ pub mod actions;
 pub mod artifacts;
 mod audit;
 mod coded;
+pub mod commands;
 mod ctx;
 pub mod distribution_set_tags;
 pub mod distribution_set_types;

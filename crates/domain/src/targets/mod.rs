@@ -257,6 +257,11 @@ pub(crate) fn touched(ctx: &Ctx, target: &Model) -> entity::ActiveModel {
     touched!(ctx, target)
 }
 
+/// Whether a gateway speaks for a target: its address is then the exchange through which the gateway hears.
+pub(crate) fn has_gateway(address: Option<&str>) -> bool {
+    address.is_some_and(|address| address.starts_with("amqp:"))
+}
+
 /// Notes that what these targets' devices see, or what searches see of them, may have changed.
 pub(crate) fn changed(ctx: &Ctx, tx: &mut Tx, controller_ids: Vec<String>) {
     tx.emit(Event::TargetsChanged { tenant: ctx.tenant_id().into(), controller_ids });

@@ -167,6 +167,7 @@ pub(super) fn parse(rows: &[Model], settings: &Settings) -> TenantSettings {
         autoclose: flag("repository.actions.autoclose.enabled"),
         confirmation_flow: flag("user.confirmation.flow.enabled"),
         implicit_lock: flag("implicit.lock.enabled"),
+        batch_assignments: flag("batch.assignments.enabled"),
         rollout_approval: flag("rollout.approval.enabled"),
         quota_hit_percent: number("action.cleanup.onQuotaHit.percent"),
         cleanup_expiry_ms: text("action.cleanup.auto.expiry").parse().unwrap_or(-1),

@@ -43,6 +43,8 @@ pub struct TenantSettings {
     pub autoclose: bool,
     pub confirmation_flow: bool,
     pub implicit_lock: bool,
+    /// Gateways get one command for all targets of an assignment.
+    pub batch_assignments: bool,
     pub quota_hit_percent: i64,
     /// Rollouts wait for an approval, unless who creates them may approve.
     pub rollout_approval: bool,
