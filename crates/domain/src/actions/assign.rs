@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     access::{Permission, Scope},
+    commands,
     ctx::Ctx,
     distribution_sets,
     error::{Error, Kind, Result, check_quota},
@@ -204,8 +205,10 @@ pub(crate) async fn carry_out(
     let (set, offline) = (full.set.id, cause.is_offline());
     distribution_sets::lock_implicitly(ctx, tx, full).await?;
     let selected_ids: Vec<i64> = selected.iter().map(|t| t.id).collect();
+    let told = selected.iter().filter(|t| targets::has_gateway(t.address.as_deref()));
+    let gateways: HashMap<i64, &str> = told.map(|t| (t.id, t.controller_id.as_str())).collect();
     if !offline {
-        supersede(ctx, tx, settings, &selected_ids).await?;
+        supersede(ctx, tx, settings, &selected_ids, &gateways).await?;
     }
     cancel_scheduled(ctx, tx, &selected_ids).await?;
     take_over(ctx, tx, set, &selected_ids, offline).await?;
@@ -231,6 +234,10 @@ pub(crate) async fn carry_out(
     let actions =
         store::insert_all(&**tx, ctx.engine(), ctx.tenant_id(), set, &rows, &ctx.actor_name(), ctx.now()).await?;
     first_statuses(ctx, tx, settings, &actions, &confirmed, cause).await?;
+    if !offline {
+        let told = actions.iter().filter_map(|a| Some((a.id, (*gateways.get(&a.target)?).to_owned()))).collect();
+        commands::note_assigned(ctx, tx, set, told);
+    }
     let names: HashMap<i64, &str> = selected.iter().map(|t| (t.id, t.controller_id.as_str())).collect();
     let assigned = |a: &Model| {
         let controller_id = names.get(&a.target)?;
@@ -360,8 +367,15 @@ pub(crate) async fn make_room(
 }
 
 /// What was under way on the targets gives way: cancelled, or closed where the tenant wants that. Sets with a required
-/// migration step stay.
-pub(super) async fn supersede(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, targets: &[i64]) -> Result<()> {
+/// migration step stay. `gateways` names those of the targets that a gateway speaks for.
+pub(super) async fn supersede(
+    ctx: &Ctx,
+    tx: &mut Tx,
+    settings: &TenantSettings,
+    targets: &[i64],
+    gateways: &HashMap<i64, &str>,
+) -> Result<()> {
+    let mut told = Vec::new();
     let migration_steps = Expr::col(Column::DistributionSet).in_subquery(store::migration_steps(ctx.tenant_id()));
     for chunk in targets.chunks(999) {
         let active = store::of_tenant(ctx.tenant_id(), &Scope::ALL)
@@ -386,7 +400,12 @@ pub(super) async fn supersede(ctx: &Ctx, tx: &Tx, settings: &TenantSettings, tar
             .filter(Column::Tenant.eq(ctx.tenant_id()));
         update.filter(Column::Id.is_in(superseded.iter().map(|a| a.id))).exec(&**tx).await?;
         note_all(ctx, tx, superseded.iter(), status, vec![format!("{SERVER_PREFIX}{message}")]).await?;
+        // hawkBit: a device hears of what it is to cancel, not of what was closed.
+        if !settings.autoclose {
+            told.extend(superseded.iter().filter_map(|a| Some((a.id, (*gateways.get(&a.target)?).to_owned()))));
+        }
     }
+    commands::note_canceled(ctx, tx, &told);
     Ok(())
 }
 

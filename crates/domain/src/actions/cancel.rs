@@ -6,6 +6,7 @@ use sea_orm::{ActiveModelTrait, Set};
 use super::{ActionStatus, ActionType, Model, SERVER_PREFIX, Shown, ended, note, show_one, store, touched};
 use crate::{
     access::Permission,
+    commands,
     ctx::Ctx,
     error::{Error, Kind, Result},
     search,
@@ -17,7 +18,7 @@ pub async fn cancel(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
     ctx.require(Permission::ReadTarget)?;
     ctx.require(Permission::UpdateTarget)?;
     let mut tx = ctx.begin().await?;
-    let (_, action) = lock(ctx, &tx, controller_id, id).await?;
+    let (target, action) = lock(ctx, &tx, controller_id, id).await?;
     if !action.is_active() || action.is_canceling_or_canceled() {
         return Err(Error::new(Kind::ActionNotCancelable, "Actions in canceling or canceled state cannot be canceled"));
     }
@@ -25,6 +26,7 @@ pub async fn cancel(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
     row.status = Set(ActionStatus::Canceling.code());
     row.update(&*tx).await?;
     note(ctx, &tx, id, ActionStatus::Canceling, &format!("{SERVER_PREFIX}manual cancelation requested")).await?;
+    commands::note_canceled_of(ctx, &mut tx, &target, id);
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     Ok(tx.commit().await?)
 }
@@ -33,7 +35,7 @@ pub async fn cancel(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
 /// stays as it is.
 pub(crate) async fn cancel_lapsed(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
     let mut tx = ctx.begin().await?;
-    let (_, action) = lock(ctx, &tx, controller_id, id).await?;
+    let (target, action) = lock(ctx, &tx, controller_id, id).await?;
     let lapsed = action.window().is_some_and(|window| window.lapsed(ctx.now()));
     if !lapsed || !action.is_active() || action.is_canceling_or_canceled() {
         return Ok(());
@@ -43,6 +45,7 @@ pub(crate) async fn cancel_lapsed(ctx: &Ctx, controller_id: &str, id: i64) -> Re
     row.update(&*tx).await?;
     // hawkBit: this message has no prefix, so that the device's history shows it.
     note(ctx, &tx, id, ActionStatus::Canceling, "manual cancelation requested").await?;
+    commands::note_canceled_of(ctx, &mut tx, &target, id);
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     Ok(tx.commit().await?)
 }

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     access::Scope,
+    commands,
     ctx::Ctx,
     error::{Error, Kind, Result},
     targets::{self, UpdateStatus},
@@ -64,6 +65,7 @@ pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
     let (action, target) = outcome(target, action, status, feedback.code, occurred_at);
     let by = ctx.actor_name();
     store::report(&*tx, ctx.engine(), new, &action, target.as_ref(), &by, ctx.now()).await?;
+    commands::request_attributes(ctx, &mut tx, target.iter().filter(|_| status != ActionStatus::Error));
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     tx.commit().await?;
     if !action.is_active() {

@@ -5,13 +5,14 @@
 
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kettle_cluster::Tx;
 
 use self::store::Due;
 use super::{ActionStatus, SERVER_PREFIX, assign, store as actions};
 use crate::{
+    commands,
     ctx::Ctx,
     error::{Result, check_quota},
     targets,
@@ -84,7 +85,9 @@ pub(crate) async fn start(
         return Ok(found);
     }
     let targets: Vec<i64> = due.iter().map(|due| due.target).collect();
-    assign::supersede(ctx, tx, settings, &targets).await?;
+    let told: Vec<&Due> = due.iter().filter(|due| targets::has_gateway(due.address.as_deref())).collect();
+    let gateways: HashMap<i64, &str> = told.iter().map(|due| (due.target, &*due.controller_id)).collect();
+    assign::supersede(ctx, tx, settings, &targets, &gateways).await?;
     let auto_confirming = match settings.confirmation_flow && wave.confirmation_required {
         true => targets::auto_confirm::messages(ctx, tx, &targets).await?,
         false => Default::default(),
@@ -115,6 +118,8 @@ pub(crate) async fn start(
         note(ctx, tx, &actions, first, &messages).await?;
     }
     assign::take_over(ctx, tx, wave.set, &targets, false).await?;
+    let told = told.into_iter().map(|due| (due.action, due.controller_id.clone())).collect();
+    commands::note_assigned(ctx, tx, wave.set, told);
     targets::changed(ctx, tx, due.into_iter().map(|due| due.controller_id).collect());
     Ok(found)
 }
@@ -146,7 +151,7 @@ pub(crate) async fn cancel(ctx: &Ctx, tx: &mut Tx, groups: &[i64], force: bool, 
     if found.is_empty() {
         return Ok(0);
     }
-    let actions: Vec<i64> = found.iter().map(|(action, ..)| *action).collect();
+    let actions: Vec<i64> = found.iter().map(|active| active.action).collect();
     let (status, what) = match force {
         true => (ActionStatus::Canceled, "force quit"),
         false => (ActionStatus::Canceling, "cancellation"),
@@ -155,11 +160,15 @@ pub(crate) async fn cancel(ctx: &Ctx, tx: &mut Tx, groups: &[i64], force: bool, 
     let messages = [format!("{SERVER_PREFIX}A {what} has been performed by server.")];
     note(ctx, tx, &actions, status, &messages).await?;
     if force {
-        let targets: Vec<i64> = found.iter().map(|(_, target, _)| *target).collect();
+        let targets: Vec<i64> = found.iter().map(|active| active.target).collect();
         actions::fall_back(&**tx, engine, tenant, &targets, &by, now).await?;
+    } else {
+        let told = found.iter().filter(|active| targets::has_gateway(active.address.as_deref()));
+        let told: Vec<_> = told.map(|active| (active.action, active.controller_id.clone())).collect();
+        commands::note_canceled(ctx, tx, &told);
     }
     let found_here = found.len();
-    targets::changed(ctx, tx, found.into_iter().map(|(.., controller_id)| controller_id).collect());
+    targets::changed(ctx, tx, found.into_iter().map(|active| active.controller_id).collect());
     Ok(found_here)
 }
 

@@ -1,10 +1,12 @@
 //! Cancelling all that is under way of a set that is invalidated (semantics.md A2), in a number of statements that does
 //! not grow with its targets.
 
+use std::collections::HashMap;
+
 use kettle_cluster::Tx;
 
 use super::{ActionStatus, SERVER_PREFIX, store};
-use crate::{ctx::Ctx, error::Result, targets};
+use crate::{commands, ctx::Ctx, error::Result, targets};
 
 /// How many targets one event names, and how many status rows one statement inserts.
 const AT_ONCE: usize = 1000;
@@ -19,15 +21,24 @@ pub(crate) async fn cancel_of_set(ctx: &Ctx, tx: &mut Tx, set: i64, force: bool)
     }
     let by = ctx.actor_name();
     let canceling = store::cancel_active_of_set(&**tx, engine, tenant, set, &by, ctx.now()).await?;
+    let gateways: HashMap<i64, &str> = targets
+        .iter()
+        .filter(|t| targets::has_gateway(t.address.as_deref()))
+        .map(|t| (t.id, &*t.controller_id))
+        .collect();
+    let told = canceling.iter().filter_map(|(action, target)| Some((*action, (*gateways.get(target)?).to_owned())));
+    // hawkBit: with `force` too, though the actions are closed by then.
+    commands::note_canceled(ctx, tx, &told.collect::<Vec<_>>());
+    let canceling: Vec<i64> = canceling.into_iter().map(|(action, _)| action).collect();
     note_each(ctx, tx, &canceling, ActionStatus::Canceling, "manual cancelation requested").await?;
     if force {
         let quit = store::quit_active_of_set(&**tx, engine, tenant, set, &by, ctx.now()).await?;
         note_each(ctx, tx, &quit, ActionStatus::Canceled, "A force quit has been performed.").await?;
-        let ids: Vec<i64> = targets.iter().map(|(id, _)| *id).collect();
+        let ids: Vec<i64> = targets.iter().map(|t| t.id).collect();
         store::fall_back(&**tx, engine, tenant, &ids, &by, ctx.now()).await?;
     }
     for chunk in targets.chunks(AT_ONCE) {
-        targets::changed(ctx, tx, chunk.iter().map(|(_, controller_id)| controller_id.clone()).collect());
+        targets::changed(ctx, tx, chunk.iter().map(|t| t.controller_id.clone()).collect());
     }
     Ok(())
 }

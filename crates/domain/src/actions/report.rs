@@ -12,6 +12,7 @@ use super::{
     store as actions,
 };
 use crate::{
+    commands,
     ctx::Ctx,
     error::{Error, Kind, Result, check_quota},
     targets, text,
@@ -92,6 +93,8 @@ pub async fn report(ctx: &Ctx, reports: &[Report<ActionStatus>]) -> Result<Vec<R
         batch.targets.values().filter(|t| batch.changed_targets.contains(&t.id)).collect();
     let written = store::Reports { statuses: &batch.statuses, actions: &actions, targets: &targets };
     store::report_all(&*tx, ctx.engine(), ctx.tenant_id(), written, &ctx.actor_name(), ctx.now()).await?;
+    let finished = targets.iter().copied().filter(|target| batch.finished_targets.contains(&target.id));
+    commands::request_attributes(ctx, &mut tx, finished);
     let of_changed = actions.iter().filter_map(|action| batch.targets.get(&action.target));
     let controller_ids: BTreeSet<String> = of_changed.map(|target| target.controller_id.clone()).collect();
     targets::changed(ctx, &mut tx, controller_ids.into_iter().collect());
@@ -130,6 +133,7 @@ fn is_final(status: ActionStatus) -> bool {
 }
 
 /// What reports make of actions and targets, which are held, before it is written.
+#[derive(Default)]
 struct Batch {
     actions: HashMap<i64, Model>,
     targets: HashMap<i64, targets::Model>,
@@ -138,6 +142,8 @@ struct Batch {
     statuses: Vec<actions::NewStatus>,
     changed_actions: BTreeSet<i64>,
     changed_targets: BTreeSet<i64>,
+    /// Those that ended an update well: they are to report their attributes.
+    finished_targets: BTreeSet<i64>,
 }
 
 impl Batch {
@@ -156,8 +162,7 @@ impl Batch {
             targets.insert(target.id, target);
             actions.insert(action.id, action);
         }
-        let (statuses, changed_actions, changed_targets) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-        Ok(Batch { actions, targets, counts, statuses, changed_actions, changed_targets })
+        Ok(Batch { actions, targets, counts, ..Batch::default() })
     }
 
     /// Takes one report, after those before it.
@@ -193,6 +198,9 @@ impl Batch {
         self.actions.insert(action.id, action);
         if let Some(target) = changed {
             self.changed_targets.insert(target.id);
+            if report.what != ActionStatus::Error {
+                self.finished_targets.insert(target.id);
+            }
             self.targets.insert(target.id, target);
         }
         Ok(Taken { controller_id, proceeds })

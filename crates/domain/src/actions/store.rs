@@ -177,23 +177,38 @@ pub async fn delete_matching(
     Ok(())
 }
 
-/// The targets with active actions of a set, as (id, controllerId), locked in the order of their ids.
+/// A target whose row is held.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub id: i64,
+    pub controller_id: String,
+    pub address: Option<String>,
+}
+
+/// The targets with active actions of a set, locked in the order of their ids.
 pub async fn lock_targets_with_active(
     db: &impl ConnectionTrait,
     engine: Engine,
     tenant: &str,
     set: i64,
-) -> Result<Vec<(i64, String)>, DbErr> {
+) -> Result<Vec<Held>, DbErr> {
     let sql = format!(
-        "SELECT id, controller_id FROM sp_target WHERE tenant = $1 AND id IN \
+        "SELECT id, controller_id, address FROM sp_target WHERE tenant = $1 AND id IN \
          (SELECT target FROM sp_action WHERE tenant = $1 AND distribution_set = $2 AND active = true) ORDER BY id{}",
         engine.for_update()
     );
     let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), set.into()])).await?;
-    rows.iter().map(|r| Ok((r.try_get("", "id")?, r.try_get("", "controller_id")?))).collect()
+    let held = |r: &QueryResult| {
+        Ok(Held {
+            id: r.try_get("", "id")?,
+            controller_id: r.try_get("", "controller_id")?,
+            address: r.try_get("", "address")?,
+        })
+    };
+    rows.iter().map(held).collect()
 }
 
-/// Marks a set's active actions as being cancelled, and gives the ids of those that were not yet.
+/// Marks a set's active actions as being cancelled, and gives those that were not yet, as (action, target).
 pub async fn cancel_active_of_set(
     db: &impl ConnectionTrait,
     engine: Engine,
@@ -201,13 +216,14 @@ pub async fn cancel_active_of_set(
     set: i64,
     by: &str,
     now: i64,
-) -> Result<Vec<i64>, DbErr> {
+) -> Result<Vec<(i64, i64)>, DbErr> {
     let (canceling, canceled) = (ActionStatus::Canceling.code(), ActionStatus::Canceled.code());
     let sql = "UPDATE sp_action SET status = $3, last_modified_at = $5, last_modified_by = $6, \
                optlock_revision = optlock_revision + 1 WHERE tenant = $1 AND distribution_set = $2 \
-               AND active = true AND status <> $3 AND status <> $4 RETURNING id";
+               AND active = true AND status <> $3 AND status <> $4 RETURNING id, target";
     let values = [tenant.into(), set.into(), canceling.into(), canceled.into(), now.into(), by.into()];
-    ids(db.query_all_raw(engine.statement(sql, values)).await?)
+    let rows = db.query_all_raw(engine.statement(sql, values)).await?;
+    rows.iter().map(|r| Ok((r.try_get("", "id")?, r.try_get("", "target")?))).collect()
 }
 
 /// Closes a set's active actions as cancelled, and gives their ids.
@@ -223,7 +239,8 @@ pub async fn quit_active_of_set(
                optlock_revision = optlock_revision + 1 WHERE tenant = $1 AND distribution_set = $2 \
                AND active = true RETURNING id";
     let values = [tenant.into(), set.into(), ActionStatus::Canceled.code().into(), now.into(), by.into()];
-    ids(db.query_all_raw(engine.statement(sql, values)).await?)
+    let rows = db.query_all_raw(engine.statement(sql, values)).await?;
+    rows.iter().map(|r| r.try_get("", "id")).collect()
 }
 
 /// Cancels the inactive actions of targets that rollouts have scheduled, but for sets with a required migration step. The
@@ -270,10 +287,6 @@ pub async fn fall_back(
     let values = [tenant.into(), json(&targets)?.into(), in_sync.into(), now.into(), by.into()];
     db.execute_raw(engine.statement(&sql, values)).await?;
     Ok(())
-}
-
-pub(super) fn ids(rows: Vec<QueryResult>) -> Result<Vec<i64>, DbErr> {
-    rows.iter().map(|r| r.try_get("", "id")).collect()
 }
 
 /// An action to insert; what is the same for a whole assignment is in [`insert_all`]'s arguments.

@@ -1,11 +1,15 @@
 //! Commands: what gateways are told to have their targets do (semantics.md D5).
 //!
-//! What they are told is made when it is sent, from what the tables hold then: so a command is never older than its sending, and one that has become
+//! `causes.rs` notes, in the transaction of a change, that gateways must hear of it. What they are told is made here when
+//! it is sent, from what the tables hold then: so a command is never older than its sending, and one that has become
 //! pointless is not sent. How commands look on the wire, and how they get there, is `dmf`'s business.
 //!
 //! These functions ask for no permission: devices and the server itself call them, for what they tell to devices.
 
+mod causes;
 mod store;
+
+pub(crate) use causes::{note_assigned, note_canceled, note_canceled_of, note_deleted, request_attributes};
 
 use std::{collections::HashMap, sync::Arc};
 

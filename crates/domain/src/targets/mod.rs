@@ -32,6 +32,7 @@ use sea_orm::{ActiveModelTrait, Condition, Order, QueryFilter, Set};
 use crate::{
     access::{Permission, Scope},
     audit::touched,
+    commands,
     ctx::Ctx,
     error::{Error, Kind, Result},
     listing::{Listing, Page},
@@ -244,10 +245,16 @@ fn edited(found: &Model, update: Update) -> Model {
 /// Deletes a target with everything about it: actions, attributes, metadata.
 pub async fn delete(ctx: &Ctx, controller_id: &str) -> Result<()> {
     ctx.require(Permission::DeleteTarget)?;
+    delete_by_device(ctx, controller_id).await
+}
+
+/// As [`delete`], because the device itself, or its gateway, says that it is gone.
+pub async fn delete_by_device(ctx: &Ctx, controller_id: &str) -> Result<()> {
     let mut tx = ctx.begin().await?;
     let target = lock_for(ctx, &tx, Permission::DeleteTarget, controller_id).await?;
     store::delete(&*tx, ctx.tenant_id(), target.id).await?;
     totals::add(&tx, ctx.tenant_id(), totals::TARGETS, -1).await?;
+    commands::note_deleted(ctx, &mut tx, &target);
     changed(ctx, &mut tx, vec![target.controller_id]);
     Ok(tx.commit().await?)
 }

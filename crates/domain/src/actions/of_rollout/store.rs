@@ -25,8 +25,18 @@ pub struct Due {
     pub created_at: i64,
     pub target: i64,
     pub controller_id: String,
+    pub address: Option<String>,
     /// The set that the target has already.
     pub assigned: Option<i64>,
+}
+
+/// An action under way, and its target; both rows are held.
+#[derive(Clone, Debug)]
+pub struct Active {
+    pub action: i64,
+    pub target: i64,
+    pub controller_id: String,
+    pub address: Option<String>,
 }
 
 /// See [`Engine::plan_anew`].
@@ -48,7 +58,7 @@ pub async fn hold_scheduled(
 ) -> Result<Vec<Due>, DbErr> {
     let sql = format!(
         "SELECT a.id AS action, coalesce(a.created_at, 0) AS created_at, t.id AS target, t.controller_id, \
-         t.assigned_distribution_set AS assigned \
+         t.address, t.assigned_distribution_set AS assigned \
          FROM sp_action a JOIN sp_target t ON t.id = a.target AND t.tenant = a.tenant \
          WHERE a.tenant = $1 AND a.status = $3 AND a.id IN \
          (SELECT id FROM sp_action WHERE tenant = $1 AND rollout_group = $2 AND status = $3 AND id % {} = {} LIMIT $4) \
@@ -65,6 +75,7 @@ pub async fn hold_scheduled(
             created_at: row.try_get("", "created_at")?,
             target: row.try_get("", "target")?,
             controller_id: row.try_get("", "controller_id")?,
+            address: row.try_get("", "address")?,
             assigned: row.try_get("", "assigned")?,
         })
     };
@@ -130,8 +141,8 @@ pub async fn set_status(
     Ok(())
 }
 
-/// Up to `limit` active actions of groups, as (action, target, controllerId), with their targets held in the order of
-/// their ids; those that are being cancelled already only with `canceling`.
+/// Up to `limit` active actions of groups, with their targets held in the order of the targets' ids;
+/// those that are being cancelled already only with `canceling`.
 pub async fn hold_active(
     db: &impl ConnectionTrait,
     engine: Engine,
@@ -139,7 +150,7 @@ pub async fn hold_active(
     groups: &[i64],
     canceling: bool,
     limit: u64,
-) -> Result<Vec<(i64, i64, String)>, DbErr> {
+) -> Result<Vec<Active>, DbErr> {
     // Named one by one, so that the index on group and status leads past all that is over.
     let mut open: Vec<i32> = OPEN.iter().map(|status| status.code()).collect();
     if canceling {
@@ -147,7 +158,7 @@ pub async fn hold_active(
     }
     let (groups_in, open_in) = (engine.json_values(2, "bigint"), engine.json_values(3, "integer"));
     let sql = format!(
-        "SELECT a.id AS action, t.id AS target, t.controller_id \
+        "SELECT a.id AS action, t.id AS target, t.controller_id, t.address \
          FROM sp_action a JOIN sp_target t ON t.id = a.target AND t.tenant = a.tenant \
          WHERE a.tenant = $1 AND a.active = true AND a.status IN {open_in} AND a.id IN \
          (SELECT id FROM sp_action WHERE tenant = $1 AND rollout_group IN {groups_in} AND status IN {open_in} \
@@ -158,7 +169,12 @@ pub async fn hold_active(
     let values = [tenant.into(), json(&groups)?.into(), json(&open)?.into(), count(limit).into()];
     let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
     let found = |row: &QueryResult| {
-        Ok((row.try_get("", "action")?, row.try_get("", "target")?, row.try_get("", "controller_id")?))
+        Ok(Active {
+            action: row.try_get("", "action")?,
+            target: row.try_get("", "target")?,
+            controller_id: row.try_get("", "controller_id")?,
+            address: row.try_get("", "address")?,
+        })
     };
     rows.iter().map(found).collect()
 }

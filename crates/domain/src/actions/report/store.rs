@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     actions::{
         Model,
-        store::{Message, NewStatus, add_message_rows, ids, json, pieces},
+        store::{Message, NewStatus, add_message_rows, json, pieces},
     },
     targets,
 };
@@ -41,7 +41,8 @@ pub async fn report_all(
     let row = |new: &NewStatus| json!({ "action": new.action, "status": new.status.code(), "occurred": new.occurred_at, "code": new.code });
     let rows: Vec<_> = reports.statuses.iter().map(row).collect();
     let values = [json(&rows)?.into(), tenant.into(), now.into(), by.into()];
-    let mut statuses = ids(db.query_all_raw(engine.statement(&sql, values)).await?)?;
+    let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
+    let mut statuses = rows.iter().map(|row| row.try_get("", "id")).collect::<Result<Vec<i64>, _>>()?;
     // They are numbered in the order of the rows.
     statuses.sort_unstable();
     let messages = statuses.iter().zip(reports.statuses).flat_map(|(&status, new)| {
