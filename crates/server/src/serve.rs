@@ -62,6 +62,9 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         tls = tls.is_some(),
         database = ?db.engine(),
         data = %config.data.display(),
+        mgmt = config.roles.mgmt,
+        ddi = config.roles.ddi,
+        dmf = config.roles.dmf,
         node = events.node(),
         "Kettle {} is ready",
         env!("CARGO_PKG_VERSION")
@@ -122,7 +125,7 @@ pub async fn migrate(config: &Config, dry_run: bool) -> anyhow::Result<()> {
 }
 
 fn refuse_open_default_user(config: &Config) -> anyhow::Result<()> {
-    if config.server.bind.is_loopback() || !config.default_admin_in_use() {
+    if config.server.bind.is_loopback() || !config.roles.mgmt || !config.default_admin_in_use() {
         return Ok(());
     }
     bail!(
@@ -172,7 +175,13 @@ fn router(
     let health = Router::new()
         .route("/health/live", get(async || "live\n"))
         .route("/health/ready", get(ready).with_state((services.clone(), readiness)));
-    let apis = Router::from(kettle_mgmt::routes().merge(kettle_ddi::routes()));
+    let mut apis = Router::new();
+    if config.roles.mgmt {
+        apis = apis.merge(kettle_mgmt::routes());
+    }
+    if config.roles.ddi {
+        apis = apis.merge(kettle_ddi::routes());
+    }
     let own = ui::routes().merge(health).merge(openapi::routes(config.openapi));
     kettle_rest::finish(apis.merge(own), state, request_log(config))
 }

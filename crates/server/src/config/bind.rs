@@ -1,6 +1,9 @@
 //! From settings to the typed configuration: the one place that says which type a key has. A value that doesn't parse is
 //! reported and replaced by any value of its type, for the other problems to be found too; the caller gives up then.
 
+mod artifact_urls;
+mod dmf;
+
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
@@ -21,8 +24,15 @@ use super::{
 
 pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
     let mut read = Reader { settings, findings };
+    let rabbitmq = dmf::rabbitmq(&mut read);
+    let roles = dmf::roles(&mut read, rabbitmq.is_some());
+    let server = server(&mut read);
     Config {
-        server: server(&mut read),
+        dmf: dmf::dmf(&mut read, rabbitmq.as_ref()),
+        rabbitmq,
+        artifact_urls: artifact_urls::artifact_urls(&mut read, roles, server.scheme()),
+        roles,
+        server,
         security: security(&mut read),
         log: Log {
             filter: read.one("kettle.log.filter", value::text),
@@ -86,7 +96,7 @@ fn server(read: &mut Reader<'_>) -> Server {
 /// As Spring has it, a certificate turns TLS on unless `enabled` says otherwise.
 fn ssl(read: &mut Reader<'_>) -> Option<Ssl> {
     let certificate = read.optional("server.ssl.certificate", value::file);
-    let private_key = read.secret("server.ssl.certificate-private-key");
+    let private_key = read.file("server.ssl.certificate-private-key");
     let trusted = read.optional("server.ssl.trust-certificate", value::file);
     let client_auth = read.one("server.ssl.client-auth", |text| match text.to_ascii_lowercase().as_str() {
         auth @ ("none" | "want" | "need") => Ok(auth.to_owned()),
@@ -94,10 +104,6 @@ fn ssl(read: &mut Reader<'_>) -> Option<Ssl> {
     });
     if !read.optional("server.ssl.enabled", value::boolean).unwrap_or(certificate.is_some()) {
         return None;
-    }
-    let private_key = private_key.map(|path| value::file(path.expose()));
-    if let Some(Err(problem)) = &private_key {
-        read.findings.problems.push(format!("server.ssl.certificate-private-key: {problem}"));
     }
     let (Some(certificate), Some(private_key)) = (certificate, private_key) else {
         let problem = "TLS needs PEM files: set server.ssl.certificate and server.ssl.certificate-private-key";
@@ -114,7 +120,7 @@ fn ssl(read: &mut Reader<'_>) -> Option<Ssl> {
         }
         _ => ClientAuth::None,
     };
-    Some(Ssl { certificate, private_key: private_key.ok()?, client_auth })
+    Some(Ssl { certificate, private_key, client_auth })
 }
 
 fn security(read: &mut Reader<'_>) -> Security {
@@ -303,6 +309,13 @@ impl Reader<'_> {
             Raw::List(_) => Err("expected one value, not a list".to_owned()),
         });
         secret.filter(|secret| !secret.expose().is_empty())
+    }
+
+    /// The file of a key, whose text may be the key itself by mistake: it is never shown.
+    fn file(&mut self, key: &str) -> Option<PathBuf> {
+        let file = value::file(self.secret(key)?.expose());
+        let file = file.map_err(|problem| self.findings.problems.push(format!("{key}: {problem}")));
+        Some(file.unwrap_or_default())
     }
 
     fn list<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use Form::{List, Scalar, Secret, Url};
+use Form::{List, Scalar, Secret, Url, Urls};
 
 /// What a value looks like in the sources, and how much of it may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,14 @@ pub enum Form {
     Secret,
     /// Shown without credentials.
     Url,
+    /// A list of URLs, shown without credentials.
+    Urls,
+}
+
+impl Form {
+    fn is_list(self) -> bool {
+        matches!(self, List | Urls)
+    }
 }
 
 pub const KEYS: &[(&str, Form)] = &[
@@ -35,6 +43,13 @@ pub const KEYS: &[(&str, Form)] = &[
     ("kettle.log.format", Scalar),
     ("kettle.log.requests", Scalar),
     ("kettle.cache.targets", Scalar),
+    ("kettle.roles", List),
+    ("kettle.dmf.exclusive", Scalar),
+    ("kettle.dmf.virtual-hosts", List),
+    ("kettle.dmf.download-id-ttl", Scalar),
+    ("kettle.rabbitmq.tls.ca", Scalar),
+    ("kettle.rabbitmq.tls.certificate", Scalar),
+    ("kettle.rabbitmq.tls.private-key", Secret),
     ("kettle.auto-assign.timed-every", Scalar),
     ("kettle.auto-assign.all-every", Scalar),
     ("spring.datasource.url", Url),
@@ -42,6 +57,25 @@ pub const KEYS: &[(&str, Form)] = &[
     ("spring.datasource.password", Secret),
     ("spring.datasource.hikari.maximum-pool-size", Scalar),
     ("spring.datasource.hikari.connection-timeout", Scalar),
+    ("spring.rabbitmq.host", Scalar),
+    ("spring.rabbitmq.port", Scalar),
+    ("spring.rabbitmq.addresses", Urls),
+    ("spring.rabbitmq.username", Scalar),
+    ("spring.rabbitmq.password", Secret),
+    ("spring.rabbitmq.virtual-host", Scalar),
+    ("spring.rabbitmq.ssl.enabled", Scalar),
+    ("spring.rabbitmq.requested-heartbeat", Scalar),
+    ("spring.rabbitmq.connection-timeout", Scalar),
+    ("spring.rabbitmq.listener.simple.prefetch", Scalar),
+    ("spring.rabbitmq.listener.simple.concurrency", Scalar),
+    ("spring.rabbitmq.listener.simple.max-concurrency", Scalar),
+    ("hawkbit.dmf.enabled", Scalar),
+    ("hawkbit.dmf.rabbitmq.receiverQueue", Scalar),
+    ("hawkbit.dmf.rabbitmq.authenticationReceiverQueue", Scalar),
+    ("hawkbit.dmf.rabbitmq.deadLetterExchange", Scalar),
+    ("hawkbit.dmf.rabbitmq.deadLetterQueue", Scalar),
+    ("hawkbit.dmf.rabbitmq.dead-letter.ttl", Scalar),
+    ("hawkbit.dmf.rabbitmq.auto-declare", Scalar),
     ("org.eclipse.hawkbit.artifact.fs.path", Scalar),
     ("hawkbit.autoassign.scheduler.enabled", Scalar),
     ("hawkbit.autoassign.scheduler.fixedDelay", Scalar),
@@ -117,13 +151,52 @@ pub const KEYS: &[(&str, Form)] = &[
     ("hawkbit.server.security.dos.maxArtifactStorage", Scalar),
 ];
 
-/// Properties of a user, under `hawkbit.security.user.NAME.`.
-const USER_KEYS: &[(&str, Form)] = &[("password", Secret), ("roles", List), ("permissions", List), ("tenant", Scalar)];
+/// Settings of things that the deployment gives names to: `PREFIX` `NAME` `.` `PROPERTY`.
+struct Named {
+    prefix: &'static str,
+    properties: &'static [(&'static str, Form)],
+    /// The name by which a spelling of it is known.
+    name: fn(&str) -> String,
+}
+
 pub const USERS: &str = "hawkbit.security.user.";
+pub const ARTIFACT_URLS: &str = "hawkbit.artifact.url.protocols.";
+/// Those that hawkBit brings along, in the order of their links.
+pub const STOCK_ARTIFACT_URLS: [&str; 2] = ["download-http", "md5sum-http"];
+
+const NAMED: [Named; 2] = [
+    Named {
+        prefix: USERS,
+        properties: &[("password", Secret), ("roles", List), ("permissions", List), ("tenant", Scalar)],
+        name: str::to_owned,
+    },
+    Named {
+        prefix: ARTIFACT_URLS,
+        properties: &[
+            ("enabled", Scalar),
+            ("rel", Scalar),
+            ("protocol", Scalar),
+            ("hostname", Scalar),
+            ("ip", Scalar),
+            ("port", Scalar),
+            ("supports", List),
+            ("ref", Scalar),
+        ],
+        // The environment can't tell `my-cdn` from `mycdn`.
+        name: |spelled| {
+            let name = squashed(spelled);
+            let stock = STOCK_ARTIFACT_URLS.into_iter().find(|stock| squashed(stock) == name);
+            stock.map_or(name, str::to_owned)
+        },
+    },
+];
 
 const KEY_STORE: &str = "TLS reads PEM files. `openssl pkcs12 -in STORE -nodes -out server.pem` makes one of a PKCS12 store \
                          (of a JKS store, `keytool -importkeystore -deststoretype pkcs12` makes a PKCS12 store); set \
                          `server.ssl.certificate` and `server.ssl.certificate-private-key` to it";
+const BROKER_STORE: &str =
+    "the broker's TLS reads PEM files: `kettle.rabbitmq.tls`; `openssl pkcs12` makes them of a PKCS12 store";
+const BROKER_VERIFIED: &str = "the broker's certificate and its name are always verified";
 const TRUST_STORE: &str = "TLS reads PEM files. `openssl pkcs12 -in STORE -nokeys -out trusted.pem` makes one of a PKCS12 \
                            store; set `server.ssl.trust-certificate` to it";
 
@@ -139,8 +212,33 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("hawkbit.server.repository.publishTargetPollEvent", "events are not published in this version"),
     ("hawkbit.events.*", "events are not published in this version"),
     ("spring.cloud.*", "events are not published in this version"),
-    ("spring.rabbitmq.*", "there is no message broker in this version"),
-    ("hawkbit.dmf.*", "DMF is not served in this version"),
+    ("spring.rabbitmq.ssl.bundle", BROKER_STORE),
+    ("spring.rabbitmq.ssl.key-store", BROKER_STORE),
+    ("spring.rabbitmq.ssl.key-store*", BROKER_STORE),
+    ("spring.rabbitmq.ssl.trust-store", BROKER_STORE),
+    ("spring.rabbitmq.ssl.trust-store*", BROKER_STORE),
+    ("spring.rabbitmq.ssl.validate-server-certificate", BROKER_VERIFIED),
+    ("spring.rabbitmq.ssl.verify-hostname", BROKER_VERIFIED),
+    ("spring.rabbitmq.ssl.*", "TLS has no such setting"),
+    ("spring.rabbitmq.publisher-*", "every message is published with a confirm"),
+    (
+        "spring.rabbitmq.listener.*",
+        "messages are acknowledged when what they say is in the database, and tried again after a while",
+    ),
+    ("spring.rabbitmq.template.*", "part of Spring"),
+    ("spring.rabbitmq.*", "the connection to the broker has no such setting"),
+    ("hawkbit.dmf.rabbitmq.enabled", "`hawkbit.dmf.enabled` decides"),
+    ("hawkbit.dmf.rabbitmq.declarationRetries", "a connection declares what it needs, and is made until it succeeds"),
+    ("hawkbit.dmf.rabbitmq.missingQueuesFatal", "a missing queue is waited for, and stops nothing else"),
+    (
+        "hawkbit.dmf.rabbitmq.fatal-exception-types",
+        "there are no Java exceptions: what can't succeed goes to the dead letters",
+    ),
+    (
+        "hawkbit.dmf.rabbitmq.fatal-sql-exception-policy.*",
+        "what a database can't ever take goes to the dead letters; the rest is tried again",
+    ),
+    ("hawkbit.dmf.*", "DMF has no such setting"),
     ("hawkbit.jpa.*", "part of hawkBit's database layer"),
     ("hawkbit.db.*", "the server migrates its own database"),
     ("spring.jpa.*", "part of Spring's database layer"),
@@ -151,7 +249,6 @@ pub const IGNORED: &[(&str, &str)] = &[
     ("spring.datasource.type", "part of Spring's database layer"),
     ("spring.datasource.hikari.*", "the connection pool has no such setting"),
     ("hawkbit.ql.*", "queries have no settings"),
-    ("hawkbit.artifact.url.*", "artifact links are not configurable in this version"),
     ("hawkbit.server.download.anonymous.*", "without effect in hawkBit 1.0 too"),
     ("hawkbit.server.tenant.configuration.*", "tenant configuration keys are fixed"),
     ("hawkbit.rest.*", "every resource is always served"),
@@ -214,7 +311,7 @@ pub fn dotted(spelled: &str) -> Lookup {
     let (base, index) = split_index(spelled);
     if let Some((name, form)) = key(base, canonical) {
         return match index {
-            Some(_) if form != List => Lookup::Unknown { nearest: Some(name) },
+            Some(_) if !form.is_list() => Lookup::Unknown { nearest: Some(name) },
             _ => Lookup::Key { name, form, index },
         };
     }
@@ -227,7 +324,7 @@ pub fn environment(variable: &str) -> Option<Lookup> {
     if !["HAWKBIT", "KETTLE", "SPRING", "SERVER", "ORG"].contains(&head.to_ascii_uppercase().as_str()) {
         return None;
     }
-    let spelled = match user_variable(variable) {
+    let spelled = match named_variable(variable) {
         Some(dotted) => Cow::Owned(dotted),
         None => Cow::Borrowed(variable),
     };
@@ -235,7 +332,8 @@ pub fn environment(variable: &str) -> Option<Lookup> {
         return Some(Lookup::Key { name, form, index: None });
     }
     if let (base, index @ Some(_)) = split_index(&spelled)
-        && let Some((name, form @ List)) = key(base, squashed)
+        && let Some((name, form)) = key(base, squashed)
+        && form.is_list()
     {
         return Some(Lookup::Key { name, form, index });
     }
@@ -249,9 +347,9 @@ pub fn variable(name: &str) -> String {
 }
 
 fn key(spelled: &str, same: fn(&str) -> String) -> Option<(String, Form)> {
-    if let Some((user, property)) = user_property(spelled) {
-        let &(property, form) = USER_KEYS.iter().find(|(known, _)| *known == canonical(property))?;
-        return Some((format!("{USERS}{user}.{property}"), form));
+    if let Some((named, name, property)) = named_property(spelled) {
+        let &(property, form) = named.properties.iter().find(|(known, _)| *known == canonical(property))?;
+        return Some((format!("{}{}.{property}", named.prefix, (named.name)(name)), form));
     }
     let wanted = same(spelled);
     KEYS.iter().find(|(name, _)| same(name) == wanted).map(|&(name, form)| (name.to_owned(), form))
@@ -268,9 +366,10 @@ fn ignored(spelled: &str, same: fn(&str) -> String) -> Option<Lookup> {
 
 /// The known name closest to one that isn't: few letters off, or the same last word elsewhere.
 fn nearest(spelled: &str) -> Option<String> {
-    let users = user_property(spelled).into_iter();
-    let users = users.flat_map(|(user, _)| USER_KEYS.iter().map(move |(known, _)| format!("{USERS}{user}.{known}")));
-    let names = KEYS.iter().map(|(name, _)| (*name).to_owned()).chain(users);
+    let named = named_property(spelled).into_iter().flat_map(|(named, name, _)| {
+        named.properties.iter().map(move |(known, _)| format!("{}{name}.{known}", named.prefix))
+    });
+    let names = KEYS.iter().map(|(name, _)| (*name).to_owned()).chain(named);
     let ignored = IGNORED.iter().filter(|(name, _)| !name.ends_with('*')).map(|(name, _)| (*name).to_owned());
     let wanted = squashed(spelled);
     let distance = |name: &String| strsim::osa_distance(&squashed(name), &wanted);
@@ -283,22 +382,27 @@ fn nearest(spelled: &str) -> Option<String> {
     close.or_else(elsewhere).map(|(_, name)| name.clone())
 }
 
-/// User and property of `hawkbit.security.user.NAME.PROPERTY`; the name keeps its case and may hold dots.
-fn user_property(spelled: &str) -> Option<(&str, &str)> {
-    let (prefix, rest) = spelled.split_at_checked(USERS.len())?;
-    let (user, property) = rest.rsplit_once('.')?;
-    (prefix.eq_ignore_ascii_case(USERS) && !user.is_empty()).then_some((user, property))
+/// Kind, name and property of `hawkbit.security.user.NAME.PROPERTY` and its like; a user's name keeps its case and may hold
+/// dots.
+fn named_property(spelled: &str) -> Option<(&'static Named, &str, &str)> {
+    NAMED.iter().find_map(|named| {
+        let (prefix, rest) = spelled.split_at_checked(named.prefix.len())?;
+        let (name, property) = rest.rsplit_once('.')?;
+        (prefix.eq_ignore_ascii_case(named.prefix) && !name.is_empty()).then_some((named, name, property))
+    })
 }
 
-/// The dotted name of a user's environment variable: `HAWKBIT_SECURITY_USER_ADMIN_ROLES_0`.
-fn user_variable(variable: &str) -> Option<String> {
-    let rest = variable.strip_prefix("HAWKBIT_SECURITY_USER_")?.to_ascii_lowercase();
-    let (rest, index) = match split_index(&rest) {
-        (base, Some(index)) => (base, format!("[{index}]")),
-        (base, None) => (base, String::new()),
-    };
-    let (user, property) = rest.rsplit_once('_')?;
-    Some(format!("{USERS}{user}.{property}{index}"))
+/// The dotted name of such a thing's environment variable: `HAWKBIT_SECURITY_USER_ADMIN_ROLES_0`.
+fn named_variable(spelled: &str) -> Option<String> {
+    NAMED.iter().find_map(|named| {
+        let rest = spelled.strip_prefix(&variable(named.prefix))?.to_ascii_lowercase();
+        let (rest, index) = match split_index(&rest) {
+            (base, Some(index)) => (base, format!("[{index}]")),
+            (base, None) => (base, String::new()),
+        };
+        let (name, property) = rest.rsplit_once('_')?;
+        Some(format!("{}{name}.{property}{index}", named.prefix))
+    })
 }
 
 /// Splits `name[0]`, `name.0` or `name_0`.

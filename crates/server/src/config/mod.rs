@@ -7,6 +7,7 @@ mod database;
 mod keys;
 #[cfg(test)]
 mod manual;
+mod rabbitmq;
 mod settings;
 mod sources;
 #[cfg(test)]
@@ -46,6 +47,9 @@ pub struct Overrides {
     /// Database: postgres://…, sqlite:PATH or a JDBC URL (spring.datasource.url)
     #[arg(long, value_name = "URL")]
     pub database: Option<String>,
+    /// Which APIs to serve: all, or some of mgmt, ddi and dmf with commas (kettle.roles)
+    #[arg(long, value_name = "ROLES")]
+    pub roles: Option<String>,
     /// Any other setting, as in the configuration file; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -106,6 +110,7 @@ pub fn load(args: &Overrides, env: impl Iterator<Item = (String, String)>, cwd: 
     drop_stock_users(&mut settings, &configured);
     settings.extend(configured);
     fill_in_data_folder(&mut settings);
+    fill_in_artifact_urls(&mut settings);
 
     let config = bind::config(&settings, &mut findings);
     if !findings.problems.is_empty() {
@@ -143,6 +148,26 @@ fn fill_in_data_folder(settings: &mut Settings) {
     for setting in settings.values_mut() {
         if let Raw::Text(text) = &mut setting.raw {
             *text = text.replace("${kettle.data}", &folder);
+        }
+    }
+}
+
+/// hawkBit's own artifact URLs are made of each other: `${…}` of one stands for what another says.
+fn fill_in_artifact_urls(settings: &mut Settings) {
+    let ours = |key: &str| key.starts_with(keys::ARTIFACT_URLS);
+    let texts: Vec<_> = settings
+        .iter()
+        .filter(|(key, _)| ours(key))
+        .filter_map(|(key, setting)| match &setting.raw {
+            Raw::Text(text) => Some((format!("${{{key}}}"), text.clone())),
+            Raw::List(_) => None,
+        })
+        .collect();
+    for setting in settings.iter_mut().filter_map(|(key, setting)| ours(key).then_some(setting)) {
+        if let Raw::Text(text) = &mut setting.raw
+            && text.contains("${")
+        {
+            *text = texts.iter().fold(std::mem::take(text), |text, (name, value)| text.replace(name, value));
         }
     }
 }

@@ -8,10 +8,11 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{database::Database, value::Secret};
+use super::{database::Database, rabbitmq::Rabbitmq, value::Secret};
 
 #[derive(Clone, Debug)]
 pub struct Config {
+    pub roles: Roles,
     pub server: Server,
     pub security: Security,
     pub log: Log,
@@ -20,6 +21,14 @@ pub struct Config {
     pub database: Database,
     /// Folder of the artifacts.
     pub artifacts: PathBuf,
+    /// Those that are on; hawkBit's own come first.
+    #[cfg_attr(not(test), expect(dead_code, reason = "links are made without it yet"))]
+    pub artifact_urls: Vec<ArtifactUrl>,
+    /// `None`: DMF is off. There may be a broker and no role that needs it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing connects to a broker yet"))]
+    pub rabbitmq: Option<Rabbitmq>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing connects to a broker yet"))]
+    pub dmf: Dmf,
     pub cache: Cache,
     pub ddi: Ddi,
     pub controller: Controller,
@@ -40,6 +49,15 @@ impl Config {
     pub fn default_admin_in_use(&self) -> bool {
         self.users.iter().any(|user| user.name == "admin" && matches!(user.password.expose(), "{noop}admin" | "admin"))
     }
+}
+
+/// Which APIs this node serves. Schedulers have settings of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Roles {
+    pub mgmt: bool,
+    pub ddi: bool,
+    /// Only ever with a broker.
+    pub dmf: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +115,12 @@ impl Server {
     pub fn listen(&self) -> SocketAddr {
         SocketAddr::new(self.bind, self.port)
     }
+
+    /// As clients reach it: what a proxy in front does is in the public address.
+    pub fn scheme(&self) -> &str {
+        let public = self.public_url.as_ref().and_then(|url| url.split_once(':')).map(|(scheme, _)| scheme);
+        public.unwrap_or(if self.ssl.is_some() { "https" } else { "http" })
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -122,6 +146,46 @@ pub enum RequestLog {
     #[default]
     Management,
     All,
+}
+
+/// An address under which files are offered, semantics A5. What is `None` is this server's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactUrl {
+    pub rel: String,
+    pub protocol: Option<String>,
+    pub hostname: Option<String>,
+    pub ip: Option<String>,
+    pub port: Option<u16>,
+    pub supports: Apis,
+    /// With placeholders.
+    pub template: String,
+}
+
+/// To which APIs' clients it is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Apis {
+    pub ddi: bool,
+    pub dmf: bool,
+    pub mgmt: bool,
+}
+
+/// The device API over AMQP, semantics D.
+#[derive(Clone, Debug)]
+#[expect(dead_code, reason = "nothing connects to a broker yet")]
+pub struct Dmf {
+    pub receiver_queue: String,
+    pub authentication_receiver_queue: String,
+    pub dead_letter_exchange: String,
+    pub dead_letter_queue: String,
+    pub dead_letter_ttl: Duration,
+    /// Whether exchanges, queues and bindings are declared.
+    pub auto_declare: bool,
+    /// Tenants, in upper case, with virtual hosts of their own: no two share one, nor one with all others.
+    pub virtual_hosts: Vec<(String, String)>,
+    /// Whether only one node at a time takes messages in.
+    pub exclusive: bool,
+    /// How long a download id can be used.
+    pub download_id_ttl: Duration,
 }
 
 #[derive(Clone, Debug)]

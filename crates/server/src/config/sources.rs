@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Overrides,
     keys::{self, Form, Lookup},
-    value::{MASK, without_credentials},
+    value::{MASK, addresses_without_credentials, without_credentials},
 };
 
 /// Where a value comes from.
@@ -52,6 +52,12 @@ impl Raw {
         match form {
             Form::Secret if !text.is_empty() => MASK.to_owned(),
             Form::Url => without_credentials(&text),
+            Form::Urls => match self {
+                Self::Text(text) => addresses_without_credentials(text),
+                Self::List(items) => {
+                    items.iter().map(|item| addresses_without_credentials(item)).collect::<Vec<_>>().join(", ")
+                }
+            },
             Form::Secret | Form::Scalar | Form::List => text,
         }
     }
@@ -175,13 +181,13 @@ pub fn flags(args: &Overrides, findings: &mut Findings) -> Settings {
     let mut settings = source.settings(findings);
     let path = |path: &Path| path.display().to_string();
     let own = [
-        ("--port", "server.port", args.port.map(|port| port.to_string())),
-        ("--bind", "server.address", args.bind.map(|address| address.to_string())),
-        ("--data", "kettle.data", args.data.as_deref().map(path)),
-        ("--database", "spring.datasource.url", args.database.clone()),
+        ("--port", "server.port", Form::Scalar, args.port.map(|port| port.to_string())),
+        ("--bind", "server.address", Form::Scalar, args.bind.map(|address| address.to_string())),
+        ("--data", "kettle.data", Form::Scalar, args.data.as_deref().map(path)),
+        ("--database", "spring.datasource.url", Form::Url, args.database.clone()),
+        ("--roles", "kettle.roles", Form::List, args.roles.clone()),
     ];
-    for (flag, name, value) in own {
-        let form = if name.ends_with(".url") { Form::Url } else { Form::Scalar };
+    for (flag, name, form, value) in own {
         settings.extend(
             value.map(|value| (name.to_owned(), Setting { form, raw: Raw::Text(value), origin: Origin::Flag(flag) })),
         );

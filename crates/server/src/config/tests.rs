@@ -1,11 +1,18 @@
 //! Loading as a whole: order of sources, users, masking, and what is reported.
 
+mod dmf;
+
 use std::{
     fs,
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::{database::Engine, settings::User, value::Secret, *};
+use super::{
+    database::Engine,
+    settings::{Roles, User},
+    value::Secret,
+    *,
+};
 
 /// A folder with files in it, gone with the value.
 struct Folder(PathBuf);
@@ -57,8 +64,11 @@ fn the_defaults_load_and_are_the_table_of_keys() {
     assert_eq!(warnings, Vec::<String>::new());
     let mut keys: Vec<_> = keys::KEYS.iter().map(|(name, _)| *name).collect();
     keys.sort_unstable();
-    let known: Vec<_> =
-        entries.iter().map(|entry| entry.key.as_str()).filter(|key| !key.starts_with(keys::USERS)).collect();
+    let known: Vec<_> = entries
+        .iter()
+        .map(|entry| entry.key.as_str())
+        .filter(|key| !key.starts_with(keys::USERS) && !key.starts_with(keys::ARTIFACT_URLS))
+        .collect();
     assert_eq!(known, keys);
     assert!(entries.iter().all(|entry| entry.origin == Origin::Default));
     assert_eq!(config.server.listen().to_string(), "127.0.0.1:8080");
@@ -68,11 +78,13 @@ fn the_defaults_load_and_are_the_table_of_keys() {
     assert_eq!(config.artifacts, Path::new("./data/artifactrepo"));
     assert_eq!(config.quotas.max_artifact_storage, 21_474_836_480);
     assert_eq!(config.repository.skip_implicit_lock_for_tags.len(), 4);
+    assert_eq!(config.roles, Roles { mgmt: true, ddi: true, dmf: false });
+    assert_eq!(config.rabbitmq, None);
 }
 
 #[test]
 fn every_key_is_read() {
-    let source = include_str!("bind.rs");
+    let source = concat!(include_str!("bind.rs"), include_str!("bind/dmf.rs"));
     for (name, _) in keys::KEYS {
         assert!(source.contains(&format!("\"{name}\"")), "{name} is in the table and the manual, but nothing reads it");
     }

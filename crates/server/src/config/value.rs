@@ -90,6 +90,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected a duration, such as 10s, 500ms or a number of milliseconds".to_owned())
 }
 
+/// As [`duration`], but a bare number is seconds.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let bare = text.parse::<u64>().ok().map(Duration::from_secs);
+    bare.map_or_else(|| duration(text), Ok)
+        .map_err(|_| "expected a duration, such as 10s or a number of seconds".to_owned())
+}
+
 /// hawkBit's time of polling settings, semantics A1: `HH:mm:ss`, `mm:ss`, seconds, or ISO-8601.
 pub fn polling(text: &str) -> Result<Duration, String> {
     let clock = || {
@@ -167,6 +174,16 @@ pub fn without_credentials(text: &str) -> String {
     }
 }
 
+/// Addresses of a broker, of which each may be no more than `USER:PASSWORD@HOST`, as they may be shown. What separates
+/// them may be part of a password, so all from the first password to the last host goes.
+pub fn addresses_without_credentials(text: &str) -> String {
+    let Some((credentials, host)) = text.rsplit_once('@') else { return text.to_owned() };
+    match credentials.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://{MASK}@{host}"),
+        None => format!("{MASK}@{host}"),
+    }
+}
+
 fn split_unit(text: &str) -> (&str, &str) {
     let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(unit).unwrap_or((text, ""));
@@ -220,6 +237,10 @@ mod tests {
             ("99999999999999999999d", None),
         ] {
             assert_eq!(duration(text).ok(), expected.map(Duration::from_millis), "{text}");
+        }
+        for (text, expected) in [("10", Some(10)), ("10s", Some(10)), ("PT1M", Some(60)), ("0", Some(0)), ("-1", None)]
+        {
+            assert_eq!(seconds(text).ok(), expected.map(Duration::from_secs), "{text}");
         }
         for (text, expected) in [
             ("00:05:00", Some(300)),
@@ -299,6 +320,14 @@ mod tests {
             ("sqlite:./data/kettle.db", "sqlite:./data/kettle.db"),
         ] {
             assert_eq!(without_credentials(text), expected, "{text}");
+        }
+        for (text, expected) in [
+            ("u:p@h:5672/v", "********@h:5672/v"),
+            ("amqps://u:p@h1,amqp://v:q@h2", "amqps://********@h2"),
+            ("u:a,b@h", "********@h"),
+            ("amqp://h:1, h2", "amqp://h:1, h2"),
+        ] {
+            assert_eq!(addresses_without_credentials(text), expected, "{text}");
         }
         assert_eq!(format!("{:?}", Secret::new("pw")), MASK);
     }
