@@ -1,8 +1,9 @@
-//! The recorded contract: `shared/contract/replay.py` starts Kettle per scenario and compares every answer with the peer's.
+//! The recorded contract: `shared/contract/replay.py` starts Kettle per scenario and compares every answer with the peer's;
+//! `dmf_replay.py` does so with what a gateway is sent over AMQP.
 
 use std::{path::PathBuf, process::Command};
 
-use crate::harness::{Engine, kettle_binary, psql_binary, shared_postgres, skip_visibly, workspace};
+use crate::harness::{Broker, Engine, Gateway, kettle_binary, psql_binary, shared_postgres, skip_visibly, workspace};
 
 const SCENARIOS: [&str; 14] = [
     "01_targets",
@@ -49,6 +50,33 @@ fn replay(engine: Engine) {
     assert!(out.status.success(), "on {engine:?}:\n{said}{complained}");
     for scenario in SCENARIOS {
         assert!(said.contains(scenario), "{scenario} did not run:\n{said}");
+    }
+}
+
+/// One test for both engines: the recording knows one virtual host.
+#[tokio::test]
+async fn messages_over_amqp_are_the_recorded_ones() {
+    let script = shared_folder().join("contract/dmf_replay.py");
+    let python = workspace().join("target/tools/pika/bin/python");
+    for needed in [&script, &python] {
+        if !needed.exists() {
+            return skip_visibly("the recorded messages", &format!("{} is absent", needed.display()));
+        }
+    }
+    let host = Broker::shared().default_host();
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let server = host.server(engine, &[]).await;
+        Gateway::connect(&host, "probe").await.until_heard().await;
+        let out = Command::new(&python)
+            .arg(&script)
+            .args(["check", "--base", &server.base, "--amqp", &host.url()])
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&out.stdout);
+        let complained = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "on {engine:?}:\n{said}{complained}");
+        assert!(said.ends_with(" passed, 0 failed\n"), "on {engine:?}: {said}");
     }
 }
 

@@ -20,6 +20,7 @@ mod cluster;
 mod contract;
 mod cors;
 mod ddi;
+mod dmf;
 mod domain;
 mod etag;
 mod firewall;
