@@ -1,6 +1,63 @@
-//! The device API over AMQP (DMF, semantics.md D).
+//! The device API over AMQP (DMF, semantics.md D): what gateways speak.
 //!
-//! Wire types, the connection to the broker, receiving and sending, and nothing else: what messages do is the domain's.
+//! `incoming` and `outgoing` translate between messages and the domain, over the shapes of `wire`; `receive` brings
+//! messages to `work`, which has the domain carry them out, `refuse` puts aside what can't be; `send` takes commands from
+//! the database to the broker. What messages do is the domain's.
+//!
+//! One connection per virtual host receives and one sends, so that a broker that slows senders down hears acknowledgements.
 
+mod connection;
 mod incoming;
+mod metrics;
+mod outgoing;
+mod publish;
+mod receive;
+mod refuse;
+mod send;
+mod settings;
+mod topology;
 mod wire;
+mod work;
+
+use std::sync::Arc;
+
+use kettle_domain::Services;
+use tokio::{sync::watch, task::JoinSet};
+
+pub use settings::{Broker, Password, Queues, Settings, Tls};
+
+use crate::{publish::Publisher, receive::Receiver, send::Sender};
+
+/// DMF on this node.
+pub struct Dmf {
+    tasks: JoinSet<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Dmf {
+    /// Connects, and goes on trying for as long as the node lives.
+    pub fn start(services: &Arc<Services>, settings: Settings) -> Dmf {
+        let settings = Arc::new(settings);
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for host in settings.hosts() {
+            let publisher = || Arc::new(Publisher::new(settings.clone(), &host.name));
+            let sender = Sender { services: services.clone(), host: host.clone(), publisher: publisher() };
+            tasks.spawn(send::run(sender, stopped.clone()));
+            let (services, publisher) = (services.clone(), publisher());
+            let receiver = Receiver { services, settings: settings.clone(), host, publisher };
+            tasks.spawn(receive::run(receiver, stopped.clone()));
+        }
+        Dmf { tasks, stop }
+    }
+
+    /// Carries out and acknowledges what it has taken, and lets other nodes go on.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.tasks.join_next().await {
+            if ended.is_err() {
+                tracing::error!("a task of DMF had panicked");
+            }
+        }
+    }
+}

@@ -6,7 +6,10 @@ use anyhow::{Context, bail};
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use kettle_cluster::{Clock, Events, Job, Jobs, Lease};
 use kettle_db::{Db, migrate};
-use kettle_domain::{Services, actions, artifacts, rollouts, target_filters, targets, totals};
+use kettle_dmf::Dmf;
+use kettle_domain::{
+    Services, Tenant, actions, artifacts, commands, error::Kind, rollouts, target_filters, targets, tenants, totals,
+};
 use kettle_rest::{AppState, HttpSettings};
 use tokio::net::TcpListener;
 
@@ -20,6 +23,7 @@ use crate::{
 
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 const FOLD_TOTALS_EVERY: Duration = Duration::from_secs(10);
+const DROP_UNSENT_EVERY: Duration = Duration::from_secs(3600);
 
 /// Runs the server until it is told to stop.
 pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
@@ -46,9 +50,14 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     artifacts::sweep(&services).await.context("sweeping the artifact folder")?;
     let following = events.follow(&db);
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
-    let jobs = Jobs::start(&db, &events, &clock, [fold].into_iter().chain(clean_up(&config, &services)).collect());
+    let unsent = Job::new("service-events-drop", DROP_UNSENT_EVERY, |ctx, lease| async move {
+        commands::queue::drop_old(&ctx, &lease).await
+    });
+    let own = [fold, unsent].into_iter().chain(clean_up(&config, &services)).collect();
+    let jobs = Jobs::start(&db, &events, &clock, own);
     let rolling_out = config.rollouts.enabled.then(|| rollouts::Scheduler::start(&services));
     let assigning = config.auto_assign.enabled.then(|| target_filters::Scheduler::start(&services));
+    let dmf = start_dmf(&config, &services).await?;
     let flushing = tokio::spawn(flush_last_seen(services.clone()));
     let renewing = tls.clone().map(|tls| tokio::spawn(tls.renew()));
 
@@ -72,6 +81,9 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let timeouts = Timeouts { header: config.server.header_timeout, grace: config.server.shutdown_grace };
     lifecycle::serve(listener, tls, router, readiness, timeouts).await?;
 
+    if let Some(dmf) = dmf {
+        dmf.stop().await;
+    }
     jobs.stop().await;
     if let Some(rolling_out) = rolling_out {
         rolling_out.stop().await;
@@ -204,6 +216,21 @@ async fn ready(State((services, readiness)): State<(Arc<Services>, Readiness)>) 
         Ok(Ok(())) => (StatusCode::OK, "ready\n"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
+}
+
+/// DMF, if this node serves it. Over HTTP a tenant comes to be with its first user's request; devices of gateways may come
+/// before that, so the tenants of all users are made sure of.
+async fn start_dmf(config: &Config, services: &Arc<Services>) -> anyhow::Result<Option<Dmf>> {
+    let Some(settings) = wiring::dmf(config)? else { return Ok(None) };
+    for tenant in config.users.iter().filter_map(|user| user.tenant.as_deref()) {
+        match tenants::ensure(services, &Tenant::new(tenant)).await {
+            Err(error) if error.kind != Kind::TenantNotExists => {
+                return Err(error).context("creating the tenants of users");
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(Dmf::start(services, settings)))
 }
 
 /// The job that deletes the actions that tenants want to be rid of.

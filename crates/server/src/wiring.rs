@@ -1,12 +1,15 @@
 //! The configuration in the terms of the crates it configures.
 
+use std::path::Path;
+
 use anyhow::Context;
+use kettle_dmf::{Broker, Password, Queues};
 use kettle_domain::{
     access::{Hierarchy, Rules, Scoping, User, Users},
     settings::{AutoAssign, Quotas, Rollouts, Settings, TenantDefaults},
 };
 
-use crate::config::{Config, Cors};
+use crate::config::{Config, Cors, Node, Tls};
 
 /// The tenant of a user whose configuration names none is no tenant: such a user can log in nowhere. The stock
 /// user has `DEFAULT`.
@@ -44,6 +47,43 @@ pub fn cors(cors: &Cors) -> Option<kettle_rest::Cors> {
         exposed: cors.exposed_headers.clone(),
         devices: !cors.disable_for_ddi_api,
     })
+}
+
+/// `None`: this node does not serve DMF.
+pub fn dmf(config: &Config) -> anyhow::Result<Option<kettle_dmf::Settings>> {
+    let Some(broker) = config.rabbitmq.as_ref().filter(|_| config.roles.dmf) else { return Ok(None) };
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
+    let tls = |tls: &Tls| {
+        let authorities = tls.ca.as_deref().map(read).transpose()?.map(String::from_utf8).transpose();
+        let identity = tls.client.as_ref();
+        anyhow::Ok(kettle_dmf::Tls {
+            authorities: authorities.context("kettle.rabbitmq.tls.ca is no PEM file")?,
+            identity: identity.map(|of| anyhow::Ok((read(&of.certificate)?, read(&of.private_key)?))).transpose()?,
+        })
+    };
+    let (dmf, node) = (&config.dmf, |node: &Node| Broker { host: node.host.clone(), port: node.port });
+    Ok(Some(kettle_dmf::Settings {
+        brokers: broker.nodes.iter().map(node).collect(),
+        username: broker.username.clone(),
+        password: Password(broker.password.expose().to_owned()),
+        virtual_host: broker.virtual_host.clone(),
+        virtual_hosts: dmf.virtual_hosts.clone(),
+        heartbeat: broker.heartbeat,
+        connection_timeout: broker.connection_timeout,
+        tls: broker.tls.as_ref().map(tls).transpose()?,
+        queues: Queues {
+            declare: dmf.auto_declare,
+            receiver: dmf.receiver_queue.clone(),
+            authentication: dmf.authentication_receiver_queue.clone(),
+            dead_letter_exchange: dmf.dead_letter_exchange.clone(),
+            dead_letter: dmf.dead_letter_queue.clone(),
+            dead_letter_ttl: dmf.dead_letter_ttl,
+        },
+        prefetch: broker.prefetch,
+        concurrency: broker.workers,
+        exclusive: dmf.exclusive,
+        download_id_ttl: dmf.download_id_ttl,
+    }))
 }
 
 pub fn settings(config: &Config) -> Settings {

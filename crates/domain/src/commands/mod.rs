@@ -7,6 +7,7 @@
 //! These functions ask for no permission: devices and the server itself call them, for what they tell to devices.
 
 mod causes;
+pub mod queue;
 mod store;
 
 pub(crate) use causes::{note_assigned, note_canceled, note_canceled_of, note_deleted, request_attributes};

@@ -23,6 +23,9 @@ pub enum Mode {
     Remove,
 }
 
+/// Attributes as a device reports them: keys, and values for those that it has.
+pub type Reported = Vec<(String, Option<String>)>;
+
 /// All attributes of a target, in the order of their keys.
 pub async fn list(ctx: &Ctx, controller_id: &str) -> Result<Vec<attribute::Model>> {
     let target = super::find(ctx, controller_id).await?;
@@ -30,7 +33,7 @@ pub async fn list(ctx: &Ctx, controller_id: &str) -> Result<Vec<attribute::Model
 }
 
 /// Takes a device's report. The server's wish for attributes is fulfilled by a report, not by a removal.
-pub async fn report(ctx: &Ctx, controller_id: &str, mode: Mode, reported: Vec<(String, Option<String>)>) -> Result<()> {
+pub async fn report(ctx: &Ctx, controller_id: &str, mode: Mode, reported: Reported) -> Result<()> {
     check_all(&reported)?;
     let mut tx = ctx.begin().await?;
     let target = super::lock(ctx, &tx, controller_id).await?;
@@ -40,13 +43,7 @@ pub async fn report(ctx: &Ctx, controller_id: &str, mode: Mode, reported: Vec<(S
 }
 
 /// As [`report`], of a target that is held. What is refused is refused before anything is written.
-pub(super) async fn write(
-    ctx: &Ctx,
-    tx: &Tx,
-    target: Model,
-    mode: Mode,
-    reported: Vec<(String, Option<String>)>,
-) -> Result<()> {
+pub(super) async fn write(ctx: &Ctx, tx: &Tx, target: Model, mode: Mode, reported: Reported) -> Result<()> {
     check_all(&reported)?;
     let mut kept: Vec<String> = match mode {
         Mode::Replace => Vec::new(),

@@ -7,7 +7,7 @@ use sea_orm::{ActiveModelTrait, Set};
 
 use super::{
     Model, UpdateStatus,
-    attributes::{self, Mode},
+    attributes::{self, Mode, Reported},
     entity,
     store::{self, Known, NewTarget},
 };
@@ -30,7 +30,7 @@ pub struct Registration {
     pub name: Option<String>,
     /// The name of a target type; blank takes the type away, an unknown one is passed over.
     pub target_type: Option<String>,
-    pub attributes: Option<(Mode, Vec<(String, Option<String>)>)>,
+    pub attributes: Option<(Mode, Reported)>,
 }
 
 /// What became of a registration.

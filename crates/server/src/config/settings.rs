@@ -25,9 +25,7 @@ pub struct Config {
     #[cfg_attr(not(test), expect(dead_code, reason = "links are made without it yet"))]
     pub artifact_urls: Vec<ArtifactUrl>,
     /// `None`: DMF is off. There may be a broker and no role that needs it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing connects to a broker yet"))]
     pub rabbitmq: Option<Rabbitmq>,
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing connects to a broker yet"))]
     pub dmf: Dmf,
     pub cache: Cache,
     pub ddi: Ddi,
@@ -171,7 +169,6 @@ pub struct Apis {
 
 /// The device API over AMQP, semantics D.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "nothing connects to a broker yet")]
 pub struct Dmf {
     pub receiver_queue: String,
     pub authentication_receiver_queue: String,

@@ -1,0 +1,127 @@
+//! Connections to the broker: the first of its addresses that answers, again and again, with growing pauses.
+
+use std::time::Duration;
+
+use lapin::{
+    Channel, Connection, ConnectionProperties, DefaultConnectionBuilder, ErrorKind,
+    protocol::{AMQPErrorKind, AMQPSoftError},
+    tcp::{OwnedIdentity, OwnedTLSConfig},
+    uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism},
+};
+
+use crate::settings::{Broker, Settings};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Pauses between tries: each twice the one before, up to a limit, and anywhere between half of that and all of it, so
+/// that nodes which lost the same broker don't come back in step.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    pub fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    pub fn reset(&mut self) {
+        self.tries = 0;
+    }
+
+    /// How long to wait now.
+    pub fn next_pause(&mut self) -> Duration {
+        self.next(rand::random())
+    }
+
+    pub async fn pause(&mut self) {
+        tokio::time::sleep(self.next_pause()).await;
+    }
+
+    /// `jitter` is 0 to 1.
+    fn next(&mut self, jitter: f64) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(1 << self.tries.min(16)).min(LONGEST_PAUSE);
+        self.tries = self.tries.saturating_add(1);
+        pause.mul_f64(0.5 + jitter / 2.0)
+    }
+}
+
+/// Connects to a virtual host; `purpose` is what the broker's own tools show.
+pub async fn connect(settings: &Settings, virtual_host: &str, purpose: &str) -> Result<Connection, Unreachable> {
+    let mut last = Unreachable("no broker is configured".into());
+    let limit = Some(settings.connection_timeout).filter(|limit| !limit.is_zero()).unwrap_or(Duration::MAX);
+    for broker in &settings.brokers {
+        let Broker { host, port } = broker;
+        let connecting = attempt(settings, broker, virtual_host, purpose);
+        match tokio::time::timeout(limit, connecting).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => last = Unreachable(format!("{host}:{port}: {error}")),
+            Err(_) => last = Unreachable(format!("{host}:{port} does not answer in {limit:?}")),
+        }
+    }
+    Err(last)
+}
+
+/// No address of the broker answers.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the broker can't be reached: {0}")]
+pub struct Unreachable(String);
+
+async fn attempt(settings: &Settings, broker: &Broker, virtual_host: &str, purpose: &str) -> lapin::Result<Connection> {
+    // Without a name to log in with, the client certificate says who it is.
+    let mechanism = if settings.username.is_empty() { SASLMechanism::External } else { SASLMechanism::Plain };
+    let uri = AMQPUri {
+        scheme: if settings.tls.is_some() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo { username: settings.username.clone(), password: settings.password.0.clone() },
+            host: broker.host.clone(),
+            port: broker.port,
+        },
+        vhost: virtual_host.to_owned(),
+        query: AMQPQueryString {
+            heartbeat: Some(settings.heartbeat),
+            auth_mechanism: Some(mechanism),
+            ..AMQPQueryString::default()
+        },
+    };
+    let tls = settings.tls.clone().unwrap_or_default();
+    let identity = tls.identity.map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key });
+    let tls = OwnedTLSConfig { identity, cert_chain: tls.authorities };
+    let properties = ConnectionProperties::default()
+        .with_connection_name(format!("Kettle, {purpose}").into())
+        .with_client_property("product".into(), "Kettle".into());
+    DefaultConnectionBuilder::new()?.with_uri(uri).with_properties(properties).with_tls_config(tls).connect().await
+}
+
+/// Whether the broker refused something for this reason; the connection lives on then, the channel does not.
+pub fn refused(error: &lapin::Error, reason: AMQPSoftError) -> bool {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => *error.kind() == AMQPErrorKind::Soft(reason),
+        _ => false,
+    }
+}
+
+/// Whether a channel still takes requests.
+pub fn is_open(channel: &Channel) -> bool {
+    channel.status().connected()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_limit_and_never_come_in_step() {
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.next(1.0), Duration::from_millis(200));
+        assert_eq!(backoff.next(0.0), Duration::from_millis(200));
+        assert_eq!(backoff.next(0.5), Duration::from_millis(600));
+        for _ in 0..100 {
+            assert!(backoff.next(1.0) <= LONGEST_PAUSE);
+        }
+        assert_eq!(backoff.next(1.0), LONGEST_PAUSE);
+        backoff.reset();
+        assert_eq!(backoff.next(1.0), FIRST_PAUSE);
+    }
+}

@@ -1,0 +1,197 @@
+//! Sending what operators and the server cause: from the database to the broker, in order, by one node at a time
+//! (semantics.md D5).
+//!
+//! A command is taken from the database when the broker has confirmed it. So it is sent at least once, and a repeat has
+//! the correlation id of what it repeats. A broker that is away stops nothing: commands wait.
+
+use std::{sync::Arc, time::Duration};
+
+use kettle_domain::{
+    Services,
+    commands::queue::{Queue, Waiting},
+    error::Error,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    connection::Backoff,
+    metrics, outgoing,
+    publish::{Outgoing, PublishError, Publisher},
+    settings::Host,
+};
+
+/// How many causes are read at once. One may stand for thousands of commands.
+const CAUSES: usize = 100;
+/// How many messages are on their way at once.
+const MESSAGES: usize = 500;
+/// How often the right to send is renewed, and asked for by those who stand by.
+const KEEP: Duration = Duration::from_secs(3);
+const STAND_BY: Duration = Duration::from_secs(1);
+/// What may be waiting is looked for this often without having been woken.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A cause that fails so often, while others do not, is given up.
+const TRIES: u32 = 8;
+
+/// What a sender to one virtual host works with.
+#[derive(Clone)]
+pub struct Sender {
+    pub services: Arc<Services>,
+    pub host: Host,
+    pub publisher: Arc<Publisher>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SendError {
+    #[error(transparent)]
+    Broker(#[from] PublishError),
+    #[error("{0}")]
+    Database(#[from] Error),
+}
+
+/// Sends until `stopped`.
+pub async fn run(sender: Sender, mut stopped: watch::Receiver<bool>) {
+    let mut backoff = Backoff::default();
+    while !*stopped.borrow() {
+        let pause = match sender.turn(&mut stopped, &mut backoff).await {
+            Ok(()) => STAND_BY,
+            Err(error) => {
+                if backoff.tries() == 0 || matches!(error, SendError::Database(_)) {
+                    let host = sender.host.name.as_str();
+                    tracing::warn!(virtual_host = host, cause = ?error, "commands to devices wait: {error}");
+                }
+                backoff.next_pause()
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.wait_for(|stopped| *stopped) => {}
+        }
+    }
+}
+
+impl Sender {
+    /// Sends while this node has the right to, and the broker takes what is sent. Then another node may.
+    async fn turn(&self, stopped: &mut watch::Receiver<bool>, backoff: &mut Backoff) -> Result<(), SendError> {
+        let name = format!("dmf-send-{}", self.host.name);
+        let Some(queue) = Queue::acquire(&self.services, &name, self.host.tenants.clone()).await? else {
+            return Ok(());
+        };
+        let result = self.send_all(&queue, stopped, backoff).await;
+        queue.release().await?;
+        result
+    }
+
+    async fn send_all(
+        &self,
+        queue: &Queue,
+        stopped: &mut watch::Receiver<bool>,
+        backoff: &mut Backoff,
+    ) -> Result<(), SendError> {
+        let mut written = self.services.events.service_events();
+        let mut kept = Instant::now();
+        let mut failing = Failing::default();
+        while !*stopped.borrow() {
+            if kept.elapsed() >= KEEP {
+                if !queue.keep().await? {
+                    return Ok(());
+                }
+                kept = Instant::now();
+            }
+            written.mark_unchanged();
+            let waiting = queue.waiting(CAUSES, &failing.given_up).await?;
+            let some = !waiting.is_empty();
+            self.send(queue, waiting, &mut failing, &mut kept).await?;
+            backoff.reset();
+            if !some {
+                tokio::select! {
+                    _ = timeout(LOOK_EVERY, written.changed()) => {}
+                    _ = stopped.wait_for(|stopped| *stopped) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes the commands of all causes, in their order, and takes the causes away.
+    async fn send(
+        &self,
+        queue: &Queue,
+        waiting: Vec<Waiting>,
+        failing: &mut Failing,
+        kept: &mut Instant,
+    ) -> Result<(), SendError> {
+        let mut done = Vec::with_capacity(waiting.len());
+        let mut messages = Vec::new();
+        for Waiting { id, cause, ctx, commands } in waiting {
+            let commands = match commands {
+                Ok(commands) => commands,
+                // What comes before it goes out first; what comes after it waits.
+                Err(error) if failing.again(id) => {
+                    self.publish(queue, &mut messages, kept, 0).await?;
+                    queue.sent(&done).await?;
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    tracing::error!(service_event.id = id, cause = ?error.cause, "commands can't be made: {error}; others go on");
+                    failing.given_up.push(id);
+                    continue;
+                }
+            };
+            for addressed in &commands {
+                let what = format!("{cause} {} {}", addressed.controller_id, outgoing::topic(&addressed.command));
+                messages.extend(outgoing::of_command(&ctx, addressed, outgoing::repeatable(&what)));
+                self.publish(queue, &mut messages, kept, MESSAGES).await?;
+            }
+            done.push(id);
+        }
+        self.publish(queue, &mut messages, kept, 0).await?;
+        if !done.is_empty() {
+            queue.sent(&done).await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes what has come together, if it is more than `least`.
+    async fn publish(
+        &self,
+        queue: &Queue,
+        messages: &mut Vec<Outgoing>,
+        kept: &mut Instant,
+        least: usize,
+    ) -> Result<(), SendError> {
+        if messages.len() <= least {
+            return Ok(());
+        }
+        self.publisher.publish(messages).await?;
+        metrics::sent(messages.len());
+        messages.clear();
+        if kept.elapsed() >= KEEP {
+            // Lost or not, the transaction that takes the causes away will tell.
+            queue.keep().await?;
+            *kept = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+/// Causes of which no commands can be made.
+#[derive(Default)]
+struct Failing {
+    id: i64,
+    tries: u32,
+    given_up: Vec<i64>,
+}
+
+impl Failing {
+    /// Whether to try again.
+    fn again(&mut self, id: i64) -> bool {
+        if self.id != id {
+            *self = Failing { id, tries: 0, given_up: std::mem::take(&mut self.given_up) };
+        }
+        self.tries += 1;
+        self.tries < TRIES
+    }
+}
