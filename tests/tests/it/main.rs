@@ -2,7 +2,8 @@
 //! and on PostgreSQL. They know no crate of ours. Modules are laid out like the URL tree; `harness` starts and stops
 //! servers, databases and devices.
 //!
-//! `domain`, `lease`, `outbox` and `schema` call our crates for what can't be seen from outside; `tidy` reads the source.
+//! `domain`, `lease`, `outbox`, `schema` and `service_events` call our crates for what can't be seen from outside; `tidy`
+//! reads the source.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,6 +36,7 @@ mod operations;
 mod outbox;
 mod schema;
 mod scopes;
+mod service_events;
 mod tidy;
 mod tls;
 mod users;
