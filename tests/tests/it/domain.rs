@@ -3,6 +3,7 @@
 mod action_model;
 mod actions_deleted;
 mod auto_assign;
+mod commands;
 mod invalidation;
 mod maintenance_window;
 mod model;

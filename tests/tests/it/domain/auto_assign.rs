@@ -314,7 +314,7 @@ async fn messages(store: &Store, action: i64) -> Vec<String> {
 
 impl Node {
     /// A node that takes up what its filters assign, when a test says so.
-    async fn assigning(db: &Db) -> Node {
+    pub(super) async fn assigning(db: &Db) -> Node {
         let node = Node::start(db).await;
         node.services.auto_assign.turn_on();
         node.drain().await;
@@ -322,7 +322,7 @@ impl Node {
     }
 
     /// Makes everything assign that is to: reactions, and passes that were asked for.
-    async fn drain(&self) {
+    pub(super) async fn drain(&self) {
         let mut rounds = self.rounds();
         for _ in 0..3 {
             while react(&self.services).await {}
@@ -352,7 +352,7 @@ impl Node {
     }
 
     /// A new filter that assigns the set; the id.
-    async fn assign_to(&self, query: &str, set: i64) -> i64 {
+    pub(super) async fn assign_to(&self, query: &str, set: i64) -> i64 {
         let name = format!("filter-{}", rand::random::<u64>());
         let filter = target_filters::create(&self.ctx, &name, query).await.unwrap().filter.id;
         let how = AutoAssign { set, action_type: None, weight: None, confirmation_required: None };
