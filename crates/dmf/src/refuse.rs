@@ -86,7 +86,8 @@ fn properties(
     headers.insert(ORIGINAL_EXCHANGE.into(), AMQPValue::LongString(exchange.as_str().into()));
     headers.insert(ORIGINAL_ROUTING_KEY.into(), AMQPValue::LongString(routing_key.as_str().into()));
     let kept = BasicProperties::default().with_headers(headers).with_delivery_mode(PERSISTENT);
-    let texts: [(&Option<ShortString>, fn(BasicProperties, ShortString) -> BasicProperties); 7] = [
+    type Put = fn(BasicProperties, ShortString) -> BasicProperties;
+    let texts: [(&Option<ShortString>, Put); 7] = [
         (original.content_type(), BasicProperties::with_content_type),
         (original.content_encoding(), BasicProperties::with_content_encoding),
         (original.correlation_id(), BasicProperties::with_correlation_id),

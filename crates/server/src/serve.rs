@@ -11,6 +11,7 @@ use kettle_domain::{
     Services, Tenant, actions, artifacts, commands, error::Kind, rollouts, target_filters, targets, tenants, totals,
 };
 use kettle_rest::{AppState, HttpSettings};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -32,6 +33,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     refuse_open_default_user(&config)?;
 
+    let metrics = PrometheusBuilder::new().install_recorder().context("setting up metrics")?;
     let users = wiring::users(&config)?;
     let tls = config.server.ssl.clone().map(Tls::load).transpose()?.map(Arc::new);
     let db = connect(&config).await?;
@@ -65,7 +67,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {}", config.server.listen()))?;
     let readiness = Readiness::new();
-    let router = router(&config, &services, users, readiness.clone());
+    let router = router(&config, &services, users, readiness.clone(), metrics);
     tracing::info!(
         address = %listener.local_addr()?,
         tls = tls.is_some(),
@@ -167,6 +169,7 @@ fn router(
     services: &Arc<Services>,
     users: kettle_domain::access::Users,
     readiness: Readiness,
+    metrics: PrometheusHandle,
 ) -> Router {
     let http = HttpSettings {
         public_url: config.server.public_url.clone(),
@@ -186,7 +189,8 @@ fn router(
     let state = AppState { services: services.clone(), users: Arc::new(users), http: Arc::new(http) };
     let health = Router::new()
         .route("/health/live", get(async || "live\n"))
-        .route("/health/ready", get(ready).with_state((services.clone(), readiness)));
+        .route("/health/ready", get(ready).with_state((services.clone(), readiness)))
+        .route("/metrics", get(async move || metrics.render()));
     let mut apis = Router::new();
     if config.roles.mgmt {
         apis = apis.merge(kettle_mgmt::routes());
