@@ -7,7 +7,7 @@
 //! One connection per virtual host receives and one sends, so that a broker that slows senders down hears acknowledgements.
 
 mod connection;
-mod incoming;
+pub mod incoming;
 mod metrics;
 mod outgoing;
 mod publish;
@@ -16,7 +16,7 @@ mod refuse;
 mod send;
 mod settings;
 mod topology;
-mod wire;
+pub mod wire;
 mod work;
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use lapin::{
     BasicProperties, Channel, Connection, ExchangeKind,
     options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
     protocol::AMQPSoftError,
-    types::FieldTable,
+    types::{FieldTable, MAX_SHORT_STRING_LENGTH},
 };
 use tokio::sync::Mutex;
 
@@ -128,7 +128,8 @@ impl Link {
         let mut known = self.exchanges.lock().await;
         let mut missing = HashSet::new();
         for exchange in wanted.into_iter().filter(|exchange| !known.contains(*exchange)).collect::<Vec<_>>() {
-            if self.exists(exchange).await? {
+            // A longer name is none in AMQP.
+            if exchange.len() <= MAX_SHORT_STRING_LENGTH && self.exists(exchange).await? {
                 known.insert(exchange.to_owned());
             } else {
                 tracing::warn!(exchange, "a device gave an exchange that does not exist; messages to it are dropped");
