@@ -5,13 +5,10 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use kettle_db::Db;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{Clock, Events, Lease, LeaseError, outbox, service};
+use crate::{Clock, Events, Lease, LeaseError, outbox};
 
 /// A node that dies in a pass holds up its job for no longer than this. A pass that may take longer extends its lease.
 pub const LEASE_TTL: Duration = Duration::from_secs(10);
-
-/// What nobody acts on is kept for as long as a gateway's dead letters are.
-const KEEP_SERVICE_EVENTS: Duration = Duration::from_secs(21 * 24 * 60 * 60);
 
 /// What a pass works with.
 #[derive(Clone)]
@@ -49,19 +46,16 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Starts `jobs` and the cluster's own: they prune the outbox, and drop service events that nobody acts on.
+    /// Starts `jobs` and the cluster's own: the pruning of the outbox.
     pub fn start(db: &Db, events: &Events, clock: &Clock, jobs: Vec<Job>) -> Jobs {
         let prune = Job::new("outbox-prune", Duration::from_secs(60), |ctx, lease| async move {
             while outbox::prune(&ctx, &lease).await? > 0 {}
             Ok(())
         });
-        let forget = Job::new("service-event-drop", Duration::from_secs(600), |ctx, lease| async move {
-            service::drop_older(&ctx, &lease, KEEP_SERVICE_EVENTS).await.map(|_| ())
-        });
         let ctx = JobContext { db: db.clone(), events: events.clone(), clock: clock.clone() };
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for job in jobs.into_iter().chain([prune, forget]) {
+        for job in jobs.into_iter().chain([prune]) {
             tasks.spawn(run(job, ctx.clone(), stopped.clone()));
         }
         Jobs { tasks, stop }
