@@ -16,6 +16,7 @@ mod refuse;
 mod send;
 mod settings;
 mod topology;
+mod unparsable;
 pub mod wire;
 mod work;
 

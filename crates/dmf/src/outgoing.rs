@@ -119,8 +119,8 @@ pub fn ping_response(tenant: &str, answer: &PingAnswer, now: i64) -> Outgoing {
     Outgoing { exchange: answer.reply_to.clone(), properties, body: now.to_string().into_bytes() }
 }
 
-/// The topic of a command, to tell messages about one target apart.
-pub fn topic(command: &Command) -> &'static str {
+/// What sort of command it is: a cause makes one of each sort for a target at most.
+pub fn sort(command: &Command) -> &'static str {
     match command {
         Command::Update { .. } => "update",
         Command::Batch { .. } => "batch",

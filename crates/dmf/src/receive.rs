@@ -31,13 +31,15 @@ use crate::{
     publish::Publisher,
     refuse::{Refusal, Refuser},
     settings::{Host, Settings},
-    topology,
+    topology, unparsable,
     work::{Job, Worker},
 };
 
 const CONSUMER: &str = "kettle";
 /// How often a node that stands by asks whether it may receive.
 const STAND_BY: Duration = Duration::from_secs(1);
+/// How long a node that stops goes on with what it has taken.
+const GRACE: Duration = Duration::from_secs(10);
 /// How many messages a worker takes at once.
 const BATCH: usize = 128;
 
@@ -56,6 +58,11 @@ pub async fn run(receiver: Receiver, mut stopped: watch::Receiver<bool>) {
     while !*stopped.borrow() {
         match receiver.session(&mut stopped, &mut backoff).await {
             Ok(()) => return,
+            Err(error) if unparsable::is_cause(&error) => {
+                if let Err(error) = unparsable::put_aside(&receiver.settings, &receiver.host).await {
+                    tracing::warn!("a message that can't be parsed could not be put aside: {error}; trying again");
+                }
+            }
             Err(error) => tracing::warn!(
                 virtual_host = receiver.host.name,
                 tries = backoff.tries(),
@@ -77,7 +84,9 @@ impl Receiver {
         backoff.reset();
         let Some((channel, consumer)) = self.consume(&connection, stopped).await? else { return Ok(()) };
         tracing::info!(virtual_host = self.host.name, queue = self.settings.queues.receiver, "receiving from devices");
-        self.receive(&channel, consumer, stopped).await
+        self.receive(&channel, consumer, stopped).await?;
+        // What was acknowledged last is heard before the end.
+        Ok(connection.close(200, "stopped".into()).await?)
     }
 
     /// Begins to consume, as soon as no other node does. `None`: told to stop.
@@ -155,7 +164,12 @@ impl Receiver {
             over.send_replace(true);
         }
         drop(spread);
-        while tasks.join_next().await.is_some() {}
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(GRACE, ended).await.is_err() {
+            tracing::warn!("messages that could not be carried out yet go back to the queue");
+            over.send_replace(true);
+            while tasks.join_next().await.is_some() {}
+        }
         result
     }
 }
@@ -166,7 +180,7 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum SessionError {
+pub enum SessionError {
     #[error(transparent)]
     Unreachable(#[from] crate::connection::Unreachable),
     #[error(transparent)]

@@ -141,7 +141,7 @@ impl Sender {
                 }
             };
             for addressed in &commands {
-                let what = format!("{cause} {} {}", addressed.controller_id, outgoing::topic(&addressed.command));
+                let what = format!("{cause} {} {}", addressed.controller_id, outgoing::sort(&addressed.command));
                 messages.extend(outgoing::of_command(&ctx, addressed, outgoing::repeatable(&what)));
                 self.publish(queue, &mut messages, kept, MESSAGES).await?;
             }

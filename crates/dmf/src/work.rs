@@ -197,7 +197,7 @@ impl Worker {
         let mut answers = Vec::new();
         for (job, fate) in jobs.iter().zip(&fates) {
             match (fate, &job.incoming.request) {
-                (Fate::Done(Some(controller_id)), _) => next.push((controller_id.clone(), correlation(job))),
+                (Fate::Done(Some(controller_id)), _) => next.push((controller_id.clone(), identity(job))),
                 (Fate::Done(None), Request::Ping { answer: Some(answer) }) => {
                     answers.push(outgoing::ping_response(&job.incoming.tenant, answer, self.services.clock.now_ms()));
                 }
@@ -224,7 +224,7 @@ impl Worker {
     async fn commands(
         &self,
         tenant: &Tenant,
-        next: Vec<(String, Option<Uuid>)>,
+        next: Vec<(String, Option<String>)>,
         session: &mut watch::Receiver<bool>,
     ) -> Result<Vec<Outgoing>, Over> {
         if next.is_empty() {
@@ -243,8 +243,13 @@ impl Worker {
             }
         };
         let message = |addressed: &commands::Addressed| {
-            let asked = next.iter().rev().find(|(id, _)| *id == addressed.controller_id);
-            let correlation_id = asked.and_then(|(_, id)| *id).unwrap_or_else(Uuid::new_v4);
+            let thing = addressed.controller_id.as_str();
+            let asked = next.iter().rev().find(|(id, _)| *id == thing).and_then(|(_, message)| message.as_ref());
+            let sort = outgoing::sort(&addressed.command);
+            // What is sent because of a message that comes twice is known as a repeat too.
+            let correlation_id = asked.map_or_else(Uuid::new_v4, |message| {
+                outgoing::repeatable(&format!("{} {message} {thing} {sort}", tenant.id()))
+            });
             outgoing::of_command(&ctx, addressed, correlation_id)
         };
         Ok(found.iter().filter_map(message).collect())
@@ -339,11 +344,11 @@ fn reported(update: AttributeUpdate) -> (attributes::Mode, attributes::Reported)
     (mode, update.attributes.unwrap_or_default().into_iter().collect())
 }
 
-/// What is sent because of a message that can be told from others is told by it: then a repeat is known as one.
-fn correlation(job: &Job) -> Option<Uuid> {
+/// What tells a message from others, if its sender has it so.
+fn identity(job: &Job) -> Option<String> {
     let properties = &job.delivery.properties;
-    let id = properties.message_id().as_ref().or(properties.correlation_id().as_ref())?;
-    Some(outgoing::repeatable(&format!("{} {:?} {id}", job.tenant.id(), job.incoming.request.order())))
+    let id = properties.message_id().as_ref().or(properties.correlation_id().as_ref());
+    id.map(ToString::to_string).filter(|id| !id.is_empty())
 }
 
 async fn pause(backoff: &mut Backoff, session: &mut watch::Receiver<bool>) -> Result<(), Over> {

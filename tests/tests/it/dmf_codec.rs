@@ -152,7 +152,9 @@ fn what_can_never_be_carried_out_says_why() {
     for (properties, body, expected) in cases {
         assert_eq!(incoming::decode(&properties, body), Err(expected));
     }
-    for body in ["", "\"\"", "null", "[]", "{}", "{\"actionId\":1}", "{\"actionId\":1,\"actionStatus\":\"FINE\"}", "\u{1}"] {
+    for body in
+        ["", "\"\"", "null", "[]", "{}", "{\"actionId\":1}", "{\"actionId\":1,\"actionStatus\":\"FINE\"}", "\u{1}"]
+    {
         let read = incoming::decode(&properties(&status_headers(), JSON, None), body.as_bytes());
         assert!(matches!(read, Err(Unreadable::Body(_))), "{body}: {read:?}");
     }
@@ -161,7 +163,13 @@ fn what_can_never_be_carried_out_says_why() {
 /// A header of any type.
 fn any_value() -> impl Strategy<Value = AMQPValue> {
     let name = prop::sample::select(vec![
-        "EVENT", "THING_CREATED", "THING_REMOVED", "PING", "UPDATE_ACTION_STATUS", "UPDATE_ATTRIBUTES", "UPDATE_AUTO_CONFIRM",
+        "EVENT",
+        "THING_CREATED",
+        "THING_REMOVED",
+        "PING",
+        "UPDATE_ACTION_STATUS",
+        "UPDATE_ATTRIBUTES",
+        "UPDATE_AUTO_CONFIRM",
     ]);
     prop_oneof![
         4 => name.prop_map(|name| AMQPValue::LongString(name.into())),
