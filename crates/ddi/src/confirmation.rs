@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use kettle_domain::{
     actions::{self, Confirmation, Deployment},
+    artifacts::urls::DeviceUrls,
     targets::{
         self, DeviceView, NextKind,
         auto_confirm::{self, Activate},
@@ -55,7 +56,7 @@ pub async fn action(
     params.int("c")?;
     let history = i64::from(params.int("actionHistory")?.unwrap_or(0));
     let found = actions::confirmation(&device.ctx, &device.controller_id, id, history).await?;
-    Ok(media.ok(&WaitingAction::new(found, &device_href(&base, &device))))
+    Ok(media.ok(&WaitingAction::new(found, &device.artifact_urls(&base))))
 }
 
 /// The words where an action's id should be are none.
@@ -210,11 +211,11 @@ struct WaitingAction {
 }
 
 impl WaitingAction {
-    fn new(mut found: Deployment, device: &str) -> WaitingAction {
+    fn new(mut found: Deployment, urls: &DeviceUrls<'_>) -> WaitingAction {
         let action_history = found.history.take().map(ActionHistory::from);
         WaitingAction {
             id: found.action.id.to_string(),
-            confirmation: DeploymentBody::new(found, device),
+            confirmation: DeploymentBody::new(found, urls),
             action_history,
         }
     }

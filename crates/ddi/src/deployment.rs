@@ -3,16 +3,16 @@
 use axum::response::Response;
 use kettle_domain::{
     actions::{self, ActionType, Chunk, Deployment, History},
-    artifacts,
+    artifacts::{
+        self,
+        urls::{DeviceUrls, File},
+    },
 };
-use kettle_rest::{Base, DeviceAccept, Params, Path, Result, one_of};
+use kettle_rest::{Base, DeviceAccept, Links, Params, Path, Result, one_of};
 use serde::Serialize;
 use utoipa::{ToSchema, openapi::Object};
 
-use crate::{
-    device::Device,
-    poll::{Href, device_href, file_segment},
-};
+use crate::device::Device;
 
 /// What a device is to install.
 #[utoipa::path(
@@ -31,7 +31,7 @@ pub async fn deployment_base(
     params.int("c")?;
     let history = i64::from(params.int("actionHistory")?.unwrap_or(0));
     let found = actions::deployment(&device.ctx, &device.controller_id, id, history).await?;
-    Ok(media.ok(&DeploymentBase::new(found, &device_href(&base, &device))))
+    Ok(media.ok(&DeploymentBase::new(found, &device.artifact_urls(&base))))
 }
 
 /// What a device was told to install when it last succeeded.
@@ -49,7 +49,7 @@ pub async fn installed_base(
 ) -> Result<Response> {
     let history = i64::from(params.int("actionHistory")?.unwrap_or(0));
     let found = actions::installed(&device.ctx, &device.controller_id, id, history).await?;
-    Ok(media.ok(&DeploymentBase::new(found, &device_href(&base, &device))))
+    Ok(media.ok(&DeploymentBase::new(found, &device.artifact_urls(&base))))
 }
 
 /// Which action a device is to cancel.
@@ -142,7 +142,7 @@ pub struct Artifact {
     hashes: Hashes,
     size: i64,
     #[serde(rename = "_links")]
-    links: ArtifactLinks,
+    links: Links,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -155,28 +155,15 @@ struct Hashes {
     sha256: Option<String>,
 }
 
-#[derive(Serialize, ToSchema)]
-#[schema(as = DdiArtifactLinks)]
-struct ArtifactLinks {
-    #[serde(rename = "download-http")]
-    download: Href,
-    #[serde(rename = "md5sum-http")]
-    md5sum: Href,
-}
-
 impl DeploymentBase {
-    fn new(mut found: Deployment, device: &str) -> DeploymentBase {
+    fn new(mut found: Deployment, urls: &DeviceUrls<'_>) -> DeploymentBase {
         let action_history = found.history.take().map(ActionHistory::from);
-        DeploymentBase {
-            id: found.action.id.to_string(),
-            deployment: DeploymentBody::new(found, device),
-            action_history,
-        }
+        DeploymentBase { id: found.action.id.to_string(), deployment: DeploymentBody::new(found, urls), action_history }
     }
 }
 
 impl DeploymentBody {
-    pub fn new(found: Deployment, device: &str) -> DeploymentBody {
+    pub fn new(found: Deployment, urls: &DeviceUrls<'_>) -> DeploymentBody {
         let download_only = found.action.action_type() == ActionType::DownloadOnly;
         let download = if download_only || found.forced { "forced" } else { "attempt" };
         let shut = found.window_available == Some(false);
@@ -184,7 +171,7 @@ impl DeploymentBody {
             download,
             update: if download_only || shut { "skip" } else { download },
             maintenance_window: found.window_available.map(|open| if open { "available" } else { "unavailable" }),
-            chunks: found.chunks.into_iter().map(|chunk| ChunkBody::new(chunk, device)).collect(),
+            chunks: found.chunks.into_iter().map(|chunk| ChunkBody::new(chunk, urls)).collect(),
         }
     }
 }
@@ -196,7 +183,7 @@ impl From<History> for ActionHistory {
 }
 
 impl ChunkBody {
-    fn new(chunk: Chunk, device: &str) -> ChunkBody {
+    fn new(chunk: Chunk, urls: &DeviceUrls<'_>) -> ChunkBody {
         // hawkBit: two type keys have other names on the device API.
         let part = match chunk.type_key.as_str() {
             "application" => "bApp".to_owned(),
@@ -208,19 +195,21 @@ impl ChunkBody {
             version: chunk.module.version,
             name: chunk.module.name,
             encrypted: chunk.module.encrypted.filter(|e| *e),
-            artifacts: chunk.artifacts.into_iter().map(|a| Artifact::new(a, device)).collect(),
+            artifacts: chunk.artifacts.into_iter().map(|a| Artifact::new(a, urls)).collect(),
             metadata: chunk.metadata.into_iter().map(|(key, value)| Metadata { key, value }).collect(),
         }
     }
 }
 
 impl Artifact {
-    pub fn new(artifact: artifacts::Model, device: &str) -> Artifact {
+    pub fn new(artifact: artifacts::Model, urls: &DeviceUrls<'_>) -> Artifact {
         let filename = artifact.provided_file_name.unwrap_or_default();
-        let href =
-            format!("{device}/softwaremodules/{}/artifacts/{}", artifact.software_module, file_segment(&filename));
+        let file = File { module: artifact.software_module, filename: &filename, sha1: &artifact.sha1_hash };
         Artifact {
-            links: ArtifactLinks { md5sum: Href { href: format!("{href}.MD5SUM") }, download: Href { href } },
+            links: urls
+                .links(&file)
+                .into_iter()
+                .fold(Links::new(), |links, (rel, url)| links.with(rel.to_string(), url)),
             filename,
             hashes: Hashes { sha1: artifact.sha1_hash, md5: artifact.md5_hash, sha256: artifact.sha256_hash },
             size: artifact.file_size.unwrap_or(0),

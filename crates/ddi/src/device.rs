@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::{StatusCode, request::Parts};
-use kettle_domain::{Ctx, Tenant, targets, tenants::TenantSettings};
-use kettle_rest::{ApiError, AppState, device_credentials};
+use kettle_domain::{Ctx, Tenant, artifacts::urls::DeviceUrls, targets, tenants::TenantSettings};
+use kettle_rest::{ApiError, AppState, Base, device_credentials};
 
 /// An authenticated device. `tenant` is as the path has it: links echo that form.
 pub struct Device {
@@ -13,6 +13,13 @@ pub struct Device {
     pub settings: Arc<TenantSettings>,
     pub tenant: String,
     pub controller_id: String,
+}
+
+impl Device {
+    /// Where files are offered to it.
+    pub fn artifact_urls<'a>(&'a self, base: &'a Base) -> DeviceUrls<'a> {
+        self.ctx.settings().artifact_urls.of_device(base.as_str(), &self.tenant, &self.controller_id)
+    }
 }
 
 impl FromRequestParts<AppState> for Device {

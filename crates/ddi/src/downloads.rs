@@ -9,7 +9,7 @@ use kettle_domain::{Kind, actions, artifacts};
 use kettle_rest::{ApiError, Base, DeviceAccept, FileMeta, Path, Result, attachment_as_is, file_response, matches};
 use utoipa::{Path as _, openapi::OpenApi};
 
-use crate::{deployment::Artifact, device::Device, poll::device_href};
+use crate::{deployment::Artifact, device::Device};
 
 const MD5_SUFFIX: &str = ".MD5SUM";
 
@@ -25,8 +25,8 @@ pub async fn list(
     Path((_tenant, _controller, module)): Path<(String, String, i64)>,
 ) -> Result<Response> {
     let found = actions::artifacts(&device.ctx, &device.controller_id, module).await?;
-    let href = device_href(&base, &device);
-    Ok(media.ok(&found.into_iter().map(|artifact| Artifact::new(artifact, &href)).collect::<Vec<_>>()))
+    let urls = device.artifact_urls(&base);
+    Ok(media.ok(&found.into_iter().map(|artifact| Artifact::new(artifact, &urls)).collect::<Vec<_>>()))
 }
 
 /// A file's content, whole or in ranges.

@@ -2,8 +2,7 @@
 
 use axum::response::Response;
 use kettle_domain::targets::{self, NextAction, NextKind};
-use kettle_rest::{Base, DeviceAccept, RemoteAddress, Result, SEGMENT, segment};
-use percent_encoding::{AsciiSet, utf8_percent_encode};
+use kettle_rest::{Base, DeviceAccept, RemoteAddress, Result, segment};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -28,26 +27,6 @@ pub async fn poll(
 /// Where everything of a device lies.
 pub fn device_href(base: &Base, device: &Device) -> String {
     base.href(&format!("/{}/controller/v1/{}", segment(&device.tenant), segment(&device.controller_id)))
-}
-
-/// A file's name in an address, as the peer encodes it: a blank is `+`.
-pub fn file_segment(name: &str) -> String {
-    const FILE: &AsciiSet = &SEGMENT
-        .add(b'+')
-        .add(b'&')
-        .add(b'=')
-        .add(b'$')
-        .add(b',')
-        .add(b':')
-        .add(b';')
-        .add(b'@')
-        .add(b'!')
-        .add(b'\'')
-        .add(b'(')
-        .add(b')')
-        .add(b'~')
-        .remove(b' ');
-    utf8_percent_encode(name, FILE).to_string().replace(' ', "+")
 }
 
 #[derive(Serialize, ToSchema)]

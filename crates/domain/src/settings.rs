@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::artifacts::urls::ArtifactUrls;
+
 /// Rules and limits that hold for every tenant of this node.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -26,6 +28,9 @@ pub struct Settings {
     pub cache_ttl: Duration,
     pub cached_targets: u64,
     pub auto_assign: AutoAssign,
+    pub artifact_urls: ArtifactUrls,
+    /// How long a download id can be used.
+    pub download_id_ttl: Duration,
 }
 
 /// When target filters assign by themselves (semantics.md A7, F3).
@@ -174,6 +179,8 @@ impl Default for Settings {
             cache_ttl: Duration::from_secs(10),
             cached_targets: 100_000,
             auto_assign: AutoAssign::default(),
+            artifact_urls: ArtifactUrls::default(),
+            download_id_ttl: Duration::from_secs(300),
         }
     }
 }

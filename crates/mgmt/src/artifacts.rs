@@ -6,7 +6,10 @@ use axum::{
     http::{HeaderMap, Method},
     response::Response,
 };
-use kettle_domain::artifacts::{self, Model, NewArtifact, Shown};
+use kettle_domain::{
+    Ctx,
+    artifacts::{self, Model, NewArtifact, Shown, urls::File},
+};
 use kettle_rest::{
     Accept, AppState, Base, FileMeta, Links, Params, Path, Representation, Result, User, discard, file_response,
     multipart_file, no_content,
@@ -37,9 +40,10 @@ async fn list(
     Path(module): Path<i64>,
     params: Params,
 ) -> Result<Response> {
-    let full = params.text("representation").as_deref() == Some("full") && !by_url_handler(&params)?;
+    let full = params.text("representation").as_deref() == Some("full");
+    let downloads = if full { Downloads::asked(&params, &ctx)? } else { Downloads::None };
     let found = artifacts::list(&ctx, module).await?.into_iter();
-    Ok(media.ok(&found.map(|shown| Artifact::shown(shown, full, &base)).collect::<Vec<_>>()))
+    Ok(media.ok(&found.map(|shown| Artifact::shown(shown, downloads, &base)).collect::<Vec<_>>()))
 }
 
 /// One artifact.
@@ -54,8 +58,8 @@ async fn one(
     Path((module, id)): Path<(i64, i64)>,
     params: Params,
 ) -> Result<Response> {
-    let full = !by_url_handler(&params)?;
-    Ok(media.ok(&Artifact::shown(artifacts::get(&ctx, module, id).await?, full, &base)))
+    let downloads = Downloads::asked(&params, &ctx)?;
+    Ok(media.ok(&Artifact::shown(artifacts::get(&ctx, module, id).await?, downloads, &base)))
 }
 
 /// Uploads an artifact.
@@ -136,9 +140,21 @@ struct UploadForm {
     file: String,
 }
 
-/// Whether links to downloads are wanted as configured for clients of this API: none are.
-fn by_url_handler(params: &Params) -> Result<bool> {
-    Ok(params.flag("useartifacturlhandler")?.unwrap_or(false))
+/// Which links to its download an artifact has.
+#[derive(Clone, Copy)]
+enum Downloads<'a> {
+    None,
+    /// To this API.
+    Here,
+    /// Those configured for clients of this API; by default none are.
+    Configured(&'a Ctx),
+}
+
+impl Downloads<'_> {
+    fn asked<'a>(params: &Params, ctx: &'a Ctx) -> Result<Downloads<'a>> {
+        let configured = params.flag("useartifacturlhandler")?.unwrap_or(false);
+        Ok(if configured { Downloads::Configured(ctx) } else { Downloads::Here })
+    }
 }
 
 /// The parameters outweigh what the form says of its file. Hashes come in any case.
@@ -187,12 +203,12 @@ struct Hashes {
 }
 
 impl Artifact {
-    /// With the link to its download, if that is asked for and there is anything to download.
-    fn shown(shown: Shown, full: bool, base: &Base) -> Artifact {
-        if full && !shown.deleted {
-            Artifact::full(shown.artifact, base)
-        } else {
-            Artifact::compact(shown.artifact, base)
+    /// With the links to its download that are wanted, if there is anything to download.
+    fn shown(shown: Shown, downloads: Downloads<'_>, base: &Base) -> Artifact {
+        match downloads {
+            Downloads::Here if !shown.deleted => Artifact::full(shown.artifact, base),
+            Downloads::Configured(ctx) if !shown.deleted => Artifact::configured(shown.artifact, base, ctx),
+            _ => Artifact::compact(shown.artifact, base),
         }
     }
 
@@ -205,6 +221,18 @@ impl Artifact {
     fn full(artifact: Model, base: &Base) -> Artifact {
         let this = href(base, &artifact);
         let links = Links::this(this.as_str()).with("download", format!("{this}/download"));
+        Artifact::new(artifact, links)
+    }
+
+    fn configured(artifact: Model, base: &Base, ctx: &Ctx) -> Artifact {
+        let file = File {
+            module: artifact.software_module,
+            filename: artifact.provided_file_name.as_deref().unwrap_or_default(),
+            sha1: &artifact.sha1_hash,
+        };
+        let urls = ctx.settings().artifact_urls.mgmt(ctx.tenant_id(), &file);
+        let this = Links::this(href(base, &artifact));
+        let links = urls.into_iter().fold(this, |links, (rel, url)| links.with(rel.to_string(), url));
         Artifact::new(artifact, links)
     }
 

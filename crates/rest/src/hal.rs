@@ -13,7 +13,7 @@ pub struct Link {
     pub name: Option<String>,
 }
 
-/// `_links`: relation to link, in the order they were added. Omit it when empty:
+/// `_links`: relation to link, in the order they were added; of several with one relation, a list. Omit it when empty:
 /// `#[serde(rename = "_links", skip_serializing_if = "Links::is_empty")]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, ToSchema)]
 #[schema(value_type = std::collections::BTreeMap<String, Link>)]
@@ -66,9 +66,16 @@ impl Links {
 
 impl Serialize for Links {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (rel, link) in &self.0 {
-            map.serialize_entry(rel, link)?;
+        let of = |rel| self.0.iter().filter(move |(other, _)| other == rel).map(|(_, link)| link);
+        let first = |at: usize, rel| !self.0.iter().take(at).any(|(other, _)| other == rel);
+        let names = || self.0.iter().enumerate().filter(|(at, (rel, _))| first(*at, rel)).map(|(_, (rel, _))| rel);
+        let mut map = serializer.serialize_map(Some(names().count()))?;
+        for rel in names() {
+            let mut links = of(rel);
+            match (links.next(), links.next()) {
+                (Some(only), None) => map.serialize_entry(rel, only)?,
+                _ => map.serialize_entry(rel, &of(rel).collect::<Vec<_>>())?,
+            }
         }
         map.end()
     }
@@ -109,6 +116,15 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&Links::this("http://h/a").listed()).unwrap(),
             r#"[{"rel":"self","href":"http://h/a"}]"#
+        );
+    }
+
+    #[test]
+    fn links_of_one_relation_are_a_list() {
+        let links = Links::this("http://h/a").with("b", "http://h/1").with("c", "http://h/c").with("b", "http://h/2");
+        assert_eq!(
+            serde_json::to_string(&links).unwrap(),
+            r#"{"self":{"href":"http://h/a"},"b":[{"href":"http://h/1"},{"href":"http://h/2"}],"c":{"href":"http://h/c"}}"#
         );
     }
 

@@ -41,7 +41,7 @@ pub use error::{ApiError, Result};
 pub use hal::{Link, Links, ListedLink, Paged};
 pub use media::{Accept, DeviceAccept, Media, json, no_content};
 pub use openapi::{About, Tag, document, merge, one_of};
-pub use path::{Path, SEGMENT, query_value, segment};
+pub use path::{Path, query_value, segment};
 pub use peer::RemoteAddress;
 pub use query::{ListQuery, Paging, Params, Representation};
 pub use upload::{Upload, multipart_file};

@@ -2,10 +2,13 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use crate::{ApiError, AppState};
+
+/// A name as a path segment of a link: in answers as in messages.
+pub use kettle_domain::artifacts::urls::segment;
 
 /// What the route's placeholders hold, percent-decoded. An id that is no number is 400 `rest.body.notReadable`, as the
 /// peer has it; so is what decodes to no UTF-8.
@@ -22,34 +25,10 @@ impl<T: DeserializeOwned + Send + 'static> FromRequestParts<AppState> for Path<T
     }
 }
 
-/// What a path segment may not hold as it is.
-pub const SEGMENT: &AsciiSet = &CONTROLS
-    .add(b' ')
-    .add(b'"')
-    .add(b'#')
-    .add(b'%')
-    .add(b'<')
-    .add(b'>')
-    .add(b'?')
-    .add(b'`')
-    .add(b'{')
-    .add(b'}')
-    .add(b'/')
-    .add(b'\\')
-    .add(b'^')
-    .add(b'|')
-    .add(b'[')
-    .add(b']');
-
 /// What the value of a parameter in a link holds as it is: letters, digits and these.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A text as the value of a parameter in a link.
 pub fn query_value(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, VALUE)
-}
-
-/// A name as a path segment of a link: controllerIds, for one, may hold any character but whitespace.
-pub fn segment(name: &str) -> PercentEncode<'_> {
-    utf8_percent_encode(name, SEGMENT)
 }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use kettle_dmf::{Broker, Password, Queues};
 use kettle_domain::{
     access::{Hierarchy, Rules, Scoping, User, Users},
+    artifacts::urls::{ArtifactUrls, Own, Protocol},
     settings::{AutoAssign, Quotas, Rollouts, Settings, TenantDefaults},
 };
 
@@ -142,5 +143,23 @@ pub fn settings(config: &Config) -> Settings {
             timed_every: config.auto_assign.timed_every,
             all_every: config.auto_assign.all_every,
         },
+        artifact_urls: artifact_urls(config),
+        download_id_ttl: config.dmf.download_id_ttl,
     }
+}
+
+fn artifact_urls(config: &Config) -> ArtifactUrls {
+    let protocols = config.artifact_urls.iter().cloned().map(|url| Protocol {
+        rel: url.rel,
+        protocol: url.protocol,
+        hostname: url.hostname,
+        ip: url.ip,
+        port: url.port,
+        ddi: url.supports.ddi,
+        dmf: url.supports.dmf,
+        mgmt: url.supports.mgmt,
+        template: url.template,
+    });
+    let own = Own { url: config.server.url(), public: config.server.public_url.is_some() };
+    ArtifactUrls::new(protocols, &own)
 }

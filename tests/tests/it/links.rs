@@ -1,5 +1,7 @@
 //! Links are built on the address that the client used, also behind a proxy that says so.
 
+use serde_json::json;
+
 use crate::harness::{Engine, Server, on_each_engine};
 
 #[tokio::test]
@@ -99,4 +101,50 @@ async fn forwarded_headers_of_anyone_else_are_not_believed() {
         let expected = "{base}/DEFAULT/controller/v1/d1/configData";
         assert_eq!(poll["_links"]["configData"]["href"], expected, "{headers:?}");
     }
+}
+
+#[tokio::test]
+async fn files_are_offered_where_the_configuration_says() {
+    let settings = [
+        "md5sum-http.enabled=false",
+        "cdn.rel=download",
+        "cdn.protocol=https",
+        "cdn.hostname=cdn.example.com",
+        "cdn.supports=DDI,MGMT",
+        "cdn.ref={protocol}://{hostname}/{tenant}/{controllerId}/{artifactSHA1}",
+        "mirror.rel=download",
+        "mirror.supports=DDI",
+        "mirror.ref={protocolRequest}://mirror:{portRequest}/{artifactFileName}",
+        "gateways.supports=DMF",
+        "gateways.protocol=coap",
+    ]
+    .map(|setting| format!("hawkbit.artifact.url.protocols.{setting}"));
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let server = Server::start_with(Engine::Sqlite, &settings).await;
+    server.allow_devices().await;
+    let (set, action) = server.pending("d1", &[("a b.bin", b"abc")]).await;
+    let offered = server.device("d1").get(&format!("/deploymentBase/{action}")).await.expect(200).json();
+    let (base, port, module) = (&server.base, server.port, set.module);
+    assert_eq!(
+        offered["deployment"]["chunks"][0]["artifacts"][0]["_links"],
+        json!({
+            "download-http": {
+                "href": format!("{base}/DEFAULT/controller/v1/d1/softwaremodules/{module}/artifacts/a+b.bin"),
+            },
+            "download": [
+                {"href": "https://cdn.example.com/DEFAULT/d1/a9993e364706816aba3e25717850c26c9cd0d89d"},
+                {"href": format!("http://mirror:{port}/a+b.bin")},
+            ],
+        })
+    );
+    let artifacts = format!("/rest/v1/softwaremodules/{module}/artifacts");
+    let listed = server.get(&format!("{artifacts}?representation=full&useartifacturlhandler=true")).await.expect(200);
+    let listed = listed.json();
+    assert_eq!(
+        listed[0]["_links"],
+        json!({
+            "self": {"href": format!("{base}{artifacts}/{}", listed[0]["id"])},
+            "download": {"href": "https://cdn.example.com/DEFAULT//a9993e364706816aba3e25717850c26c9cd0d89d"},
+        })
+    );
 }

@@ -35,6 +35,7 @@ mod mgmt;
 mod openapi;
 mod operations;
 mod outbox;
+mod roles;
 mod schema;
 mod scopes;
 mod service_events;

@@ -11,6 +11,7 @@ pub mod entity;
 mod storage;
 pub mod store;
 mod upload;
+pub mod urls;
 
 pub use entity::Model;
 pub use storage::Storage;

@@ -30,7 +30,7 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
     Config {
         dmf: dmf::dmf(&mut read, rabbitmq.as_ref()),
         rabbitmq,
-        artifact_urls: artifact_urls::artifact_urls(&mut read, roles, server.scheme()),
+        artifact_urls: artifact_urls::artifact_urls(&mut read, roles, &server.url()),
         roles,
         server,
         security: security(&mut read),

@@ -22,7 +22,6 @@ pub struct Config {
     /// Folder of the artifacts.
     pub artifacts: PathBuf,
     /// Those that are on; hawkBit's own come first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "links are made without it yet"))]
     pub artifact_urls: Vec<ArtifactUrl>,
     /// `None`: DMF is off. There may be a broker and no role that needs it.
     pub rabbitmq: Option<Rabbitmq>,
@@ -114,10 +113,19 @@ impl Server {
         SocketAddr::new(self.bind, self.port)
     }
 
-    /// As clients reach it: what a proxy in front does is in the public address.
-    pub fn scheme(&self) -> &str {
-        let public = self.public_url.as_ref().and_then(|url| url.split_once(':')).map(|(scheme, _)| scheme);
-        public.unwrap_or(if self.ssl.is_some() { "https" } else { "http" })
+    /// The address of this server where no request says one: the public one, else that it listens on.
+    pub fn url(&self) -> String {
+        let host = match self.bind {
+            any if any.is_unspecified() => "localhost".to_owned(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+            IpAddr::V4(ip) => ip.to_string(),
+        };
+        self.public_url.clone().unwrap_or_else(|| match (self.ssl.is_some(), self.port) {
+            (false, 80) => format!("http://{host}"),
+            (true, 443) => format!("https://{host}"),
+            (false, port) => format!("http://{host}:{port}"),
+            (true, port) => format!("https://{host}:{port}"),
+        })
     }
 }
 

@@ -15,14 +15,14 @@ use super::{
 const REL: &str = "download-http";
 pub(in super::super) const REF: &str = "{protocolRequest}://{hostnameRequest}:{portRequest}{contextPath}/{tenant}/controller/v1/{controllerId}/softwaremodules/{softwareModuleId}/artifacts/{artifactFileName}";
 
-/// Those that are on, hawkBit's own first. `scheme` is this server's.
-pub(super) fn artifact_urls(read: &mut Reader<'_>, roles: Roles, scheme: &str) -> Vec<ArtifactUrl> {
+/// Those that are on, hawkBit's own first. `own` is this server's address.
+pub(super) fn artifact_urls(read: &mut Reader<'_>, roles: Roles, own: &str) -> Vec<ArtifactUrl> {
     let names: BTreeSet<&str> = read.settings.keys().filter_map(|key| name_of(key)).collect();
     let (stock, others): (Vec<&str>, Vec<&str>) =
         names.into_iter().partition(|name| STOCK_ARTIFACT_URLS.contains(name));
     let found: Vec<_> = stock.into_iter().chain(others).filter_map(|name| artifact_url(read, name)).collect();
     if roles.dmf {
-        check_protocols(read, &found, scheme);
+        check_protocols(read, &found, own.split(':').next().unwrap_or_default());
     }
     found
 }
