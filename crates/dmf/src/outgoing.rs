@@ -1,11 +1,9 @@
 //! Messages to devices (semantics.md D2, D5): from a command of the domain to headers and bytes. Pure.
 
-use std::collections::BTreeMap;
-
 use kettle_domain::{
     Ctx,
     actions::Chunk,
-    artifacts,
+    artifacts::{self, urls::ArtifactUrls},
     commands::{Addressed, Command, Recipient, UpdateKind},
 };
 use lapin::{
@@ -26,15 +24,12 @@ const PERSISTENT: u8 = 2;
 /// hawkBit: its converter names a Java class, and converters of gateways in Java go by it.
 const CLASSES: &str = "org.eclipse.hawkbit.dmf.json.model.";
 
-/// Gives the addresses that an artifact can be loaded from by a device, by protocol.
-pub type Urls<'a> = dyn Fn(&str, &artifacts::Model) -> BTreeMap<String, String> + Sync + 'a;
-
 /// The message of a command, for a tenant at `now` (epoch milliseconds).
-pub fn message(
+fn message(
     tenant: &str,
     addressed: &Addressed,
     correlation_id: Uuid,
-    urls: &Urls<'_>,
+    urls: &ArtifactUrls,
     now: i64,
 ) -> Result<Outgoing, serde_json::Error> {
     let controller_id = addressed.controller_id.as_str();
@@ -53,7 +48,7 @@ pub fn message(
             let body = UpdateRequest {
                 action_id: *action,
                 target_security_token: Some(security_token.clone()),
-                software_modules: software_modules(controller_id, modules, urls),
+                software_modules: software_modules(tenant, controller_id, modules, urls),
             };
             (event(topic, Some(class), thing), json(&body)?)
         }
@@ -62,7 +57,7 @@ pub fn message(
             let body = BatchUpdateRequest {
                 timestamp: now,
                 targets: recipients.iter().map(BatchTarget::from).collect(),
-                software_modules: software_modules(controller_id, modules, urls),
+                software_modules: software_modules(tenant, controller_id, modules, urls),
             };
             (event(topic, Some("DmfBatchDownloadAndUpdateRequest"), None), json(&body)?)
         }
@@ -81,18 +76,7 @@ pub fn message(
 
 /// As [`message`], of a tenant as it is now. `None`, with a line in the log, if it can't be written.
 pub fn of_command(ctx: &Ctx, addressed: &Addressed, correlation_id: Uuid) -> Option<Outgoing> {
-    let urls = |controller_id: &str, artifact: &artifacts::Model| {
-        let filename = artifact.provided_file_name.as_deref().unwrap_or_default();
-        BTreeMap::from([(
-            "HTTP".to_owned(),
-            format!(
-                "http://127.0.0.1:8080/{}/controller/v1/{controller_id}/softwaremodules/{}/artifacts/{filename}",
-                ctx.tenant_id(),
-                artifact.software_module
-            ),
-        )])
-    };
-    match message(ctx.tenant_id(), addressed, correlation_id, &urls, ctx.now()) {
+    match message(ctx.tenant_id(), addressed, correlation_id, &ctx.settings().artifact_urls, ctx.now()) {
         Ok(message) => Some(message),
         Err(error) => {
             tracing::error!(%error, target.controller_id = addressed.controller_id, "a command can't be written");
@@ -171,17 +155,21 @@ fn json(body: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(body)
 }
 
-fn software_modules(controller_id: &str, modules: &[Chunk], urls: &Urls<'_>) -> Vec<SoftwareModule> {
+fn software_modules(tenant: &str, controller_id: &str, modules: &[Chunk], urls: &ArtifactUrls) -> Vec<SoftwareModule> {
     let metadata = |chunk: &Chunk| {
         let entry = |(key, value): &(String, String)| Metadata { key: key.clone(), value: value.clone() };
         chunk.metadata.iter().map(entry).collect::<Vec<_>>()
     };
-    let artifact = |artifact: &artifacts::Model| Artifact {
-        urls: urls(controller_id, artifact),
-        filename: artifact.provided_file_name.clone().unwrap_or_default(),
-        hashes: Hashes { sha1: artifact.sha1_hash.clone(), md5: artifact.md5_hash.clone() },
-        size: artifact.file_size.unwrap_or(0),
-        last_modified: artifact.last_modified_at.unwrap_or(0),
+    let artifact = |artifact: &artifacts::Model| {
+        let filename = artifact.provided_file_name.clone().unwrap_or_default();
+        let urls = urls.dmf(tenant, controller_id, artifact.software_module, &filename, &artifact.sha1_hash);
+        Artifact {
+            filename,
+            urls: urls.into_iter().collect(),
+            hashes: Hashes { sha1: artifact.sha1_hash.clone(), md5: artifact.md5_hash.clone() },
+            size: artifact.file_size.unwrap_or(0),
+            last_modified: artifact.last_modified_at.unwrap_or(0),
+        }
     };
     let module = |chunk: &Chunk| SoftwareModule {
         module_id: chunk.module.id,
