@@ -5,6 +5,7 @@ mod config_data;
 mod confirmation;
 mod deployment;
 mod device;
+mod download_id;
 mod downloads;
 mod feedback;
 mod installed_base;
@@ -18,6 +19,7 @@ use utoipa_axum::{
     routes,
 };
 
+pub use download_id::{BY_DOWNLOAD_ID, by_download_id};
 pub use openapi::about;
 
 /// Every route of the device API, with what each says of itself.

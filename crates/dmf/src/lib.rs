@@ -2,10 +2,12 @@
 //!
 //! `incoming` and `outgoing` translate between messages and the domain, over the shapes of `wire`; `receive` brings
 //! messages to `work`, which has the domain carry them out, `refuse` puts aside what can't be; `send` takes commands from
-//! the database to the broker. What messages do is the domain's.
+//! the database to the broker; `answer` gives download ids for questions. What messages do is the domain's.
 //!
 //! One connection per virtual host receives and one sends, so that a broker that slows senders down hears acknowledgements.
 
+mod answer;
+pub mod authentication;
 mod connection;
 pub mod incoming;
 mod metrics;

@@ -71,7 +71,13 @@ fn message(
             (properties(&headers, None, correlation_id), Vec::new())
         }
     };
-    Ok(Outgoing { exchange: exchange(&addressed.address), properties, body })
+    Ok(Outgoing {
+        exchange: exchange(&addressed.address),
+        routing_key: String::new(),
+        or_queue: None,
+        properties,
+        body,
+    })
 }
 
 /// As [`message`], of a tenant as it is now. `None`, with a line in the log, if it can't be written.
@@ -100,7 +106,8 @@ pub fn ping_response(tenant: &str, answer: &PingAnswer, now: i64) -> Outgoing {
         .with_correlation_id(answer.correlation_id.as_str().into())
         .with_delivery_mode(PERSISTENT)
         .with_headers(headers);
-    Outgoing { exchange: answer.reply_to.clone(), properties, body: now.to_string().into_bytes() }
+    let (exchange, body) = (answer.reply_to.clone(), now.to_string().into_bytes());
+    Outgoing { exchange, routing_key: String::new(), or_queue: None, properties, body }
 }
 
 /// What sort of command it is: a cause makes one of each sort for a target at most.

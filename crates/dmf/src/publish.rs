@@ -25,6 +25,9 @@ const TRIES: u32 = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
     pub exchange: String,
+    pub routing_key: String,
+    /// Where it goes if there is no such exchange; without that it is dropped.
+    pub or_queue: Option<String>,
     pub properties: BasicProperties,
     pub body: Vec<u8>,
 }
@@ -111,11 +114,22 @@ impl Link {
     async fn publish(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         let missing = self.missing(messages).await?;
         let mut confirms = Vec::with_capacity(messages.len());
-        for message in messages.iter().filter(|message| !missing.contains(message.exchange.as_str())) {
-            let Outgoing { exchange, properties, body } = message;
+        for message in messages {
+            let (exchange, key) = match (missing.contains(message.exchange.as_str()), &message.or_queue) {
+                (false, _) => (message.exchange.as_str(), message.routing_key.as_str()),
+                (true, Some(queue)) => ("", queue.as_str()),
+                (true, None) => {
+                    let exchange = message.exchange.as_str();
+                    tracing::warn!(
+                        exchange,
+                        "a device gave an exchange that does not exist; a message to it is dropped"
+                    );
+                    continue;
+                }
+            };
+            let (body, properties) = (message.body.as_slice(), message.properties.clone());
             let options = BasicPublishOptions::default();
-            let publishing =
-                self.channel.basic_publish(exchange.as_str().into(), "".into(), options, body, properties.clone());
+            let publishing = self.channel.basic_publish(exchange.into(), key.into(), options, body, properties);
             confirms.push(publishing.await?);
         }
         let confirmed = try_join_all(confirms).await?;
@@ -132,7 +146,6 @@ impl Link {
             if exchange.len() <= MAX_SHORT_STRING_LENGTH && self.exists(exchange).await? {
                 known.insert(exchange.to_owned());
             } else {
-                tracing::warn!(exchange, "a device gave an exchange that does not exist; messages to it are dropped");
                 missing.insert(exchange);
             }
         }

@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    answer::Answerer,
     connection::{Backoff, connect, refused},
     incoming::{self, Order},
     metrics,
@@ -82,6 +83,17 @@ impl Receiver {
         let connection = connect(&self.settings, &self.host.name, "receiving").await?;
         topology::declare(&connection, &self.settings.queues).await?;
         backoff.reset();
+        let (refuse, refusals) = mpsc::channel(usize::from(self.settings.prefetch).max(1));
+        let (_session, living) = watch::channel(false);
+        let answerer = Answerer {
+            services: self.services.clone(),
+            settings: self.settings.clone(),
+            publisher: self.publisher.clone(),
+            refuse,
+        };
+        let mut beside = JoinSet::new();
+        beside.spawn(Refuser::new(self.publisher.clone(), &self.settings.queues).run(refusals, living));
+        beside.spawn(answerer.run(connection.create_channel().await?));
         let Some((channel, consumer)) = self.consume(&connection, stopped).await? else { return Ok(()) };
         tracing::info!(virtual_host = self.host.name, queue = self.settings.queues.receiver, "receiving from devices");
         self.receive(&channel, consumer, stopped).await?;

@@ -67,6 +67,8 @@ impl Refuser {
         let Refusal { delivery, message, .. } = refusal;
         Outgoing {
             exchange: self.exchange.clone(),
+            routing_key: delivery.routing_key.to_string(),
+            or_queue: None,
             properties: properties(&delivery.properties, message, &delivery.exchange, &delivery.routing_key),
             body: delivery.data.clone(),
         }

@@ -14,6 +14,7 @@ mod ctx;
 pub mod distribution_set_tags;
 pub mod distribution_set_types;
 pub mod distribution_sets;
+pub mod download_ids;
 pub mod error;
 mod listing;
 pub mod rollouts;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::artifacts::urls::ArtifactUrls;
+use crate::{artifacts::urls::ArtifactUrls, targets::ProxyHeaders};
 
 /// Rules and limits that hold for every tenant of this node.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Settings {
     pub cached_targets: u64,
     pub auto_assign: AutoAssign,
     pub artifact_urls: ArtifactUrls,
+    /// In messages; requests over HTTP have the same.
+    pub proxy_headers: ProxyHeaders,
     /// How long a download id can be used.
     pub download_id_ttl: Duration,
 }
@@ -180,6 +182,7 @@ impl Default for Settings {
             cached_targets: 100_000,
             auto_assign: AutoAssign::default(),
             artifact_urls: ArtifactUrls::default(),
+            proxy_headers: ProxyHeaders { controller_id: "X-Controller-Id".into(), authority: "X-Authority".into() },
             download_id_ttl: Duration::from_secs(300),
         }
     }

@@ -29,13 +29,13 @@ mod upload;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use kettle_domain::{Services, access::Users};
+use kettle_domain::{Services, access::Users, targets::ProxyHeaders};
 
 pub use auth::{LoggedIn, User};
 pub use base::{Base, OverTls};
 pub use body::{Body, BodyOfDelete, BodyOptional, DeviceBody, DeviceBodyOptional, discard, json_from_slice};
-pub use device::{DeviceCredentials, device_credentials};
-pub use download::{FileMeta, attachment_as_is, file_response, matches};
+pub use device::device_credentials;
+pub use download::{FileMeta, attachment_as_is, file_response, file_response_then, matches};
 pub use edge::{Cors, RequestLog, finish};
 pub use error::{ApiError, Result};
 pub use hal::{Link, Links, ListedLink, Paged};
@@ -67,8 +67,7 @@ pub struct HttpSettings {
     pub remote_ip_header: String,
     /// Off: the request log names no addresses. Addresses of targets are the domain's.
     pub track_remote_ip: bool,
-    pub controller_id_header: String,
-    pub authority_header: String,
+    pub proxy_headers: ProxyHeaders,
     /// Not empty: devices of other addresses have no credentials (semantics.md C1).
     pub ddi_trusted_ips: Vec<IpNet>,
     /// Requests of both APIs that don't come over TLS are sent there.

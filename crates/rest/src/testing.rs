@@ -1,6 +1,7 @@
 //! What the unit tests here share.
 
 use axum::response::Response;
+use kettle_domain::targets::ProxyHeaders;
 
 use crate::HttpSettings;
 
@@ -12,8 +13,7 @@ pub(crate) fn http_settings() -> HttpSettings {
         max_body: 1 << 20,
         remote_ip_header: "X-Forwarded-For".into(),
         track_remote_ip: true,
-        controller_id_header: "X-Controller-Id".into(),
-        authority_header: "X-Authority".into(),
+        proxy_headers: ProxyHeaders { controller_id: "X-Controller-Id".into(), authority: "X-Authority".into() },
         ddi_trusted_ips: Vec::new(),
         require_ssl: false,
         allowed_hosts: Vec::new(),

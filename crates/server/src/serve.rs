@@ -8,7 +8,8 @@ use kettle_cluster::{Clock, Events, Job, Jobs, Lease};
 use kettle_db::{Db, migrate};
 use kettle_dmf::Dmf;
 use kettle_domain::{
-    Services, Tenant, actions, artifacts, commands, error::Kind, rollouts, target_filters, targets, tenants, totals,
+    Services, Tenant, actions, artifacts, commands, download_ids, error::Kind, rollouts, target_filters, targets,
+    tenants, totals,
 };
 use kettle_rest::{AppState, HttpSettings};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -25,6 +26,7 @@ use crate::{
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 const FOLD_TOTALS_EVERY: Duration = Duration::from_secs(10);
 const DROP_UNSENT_EVERY: Duration = Duration::from_secs(3600);
+const PRUNE_DOWNLOAD_IDS_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs the server until it is told to stop.
 pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
@@ -55,7 +57,10 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let unsent = Job::new("service-events-drop", DROP_UNSENT_EVERY, |ctx, lease| async move {
         commands::queue::drop_old(&ctx, &lease).await
     });
-    let own = [fold, unsent].into_iter().chain(clean_up(&config, &services)).collect();
+    let prune = Job::new("download-ids-prune", PRUNE_DOWNLOAD_IDS_EVERY, |ctx, lease| async move {
+        download_ids::prune(&ctx, &lease).await
+    });
+    let own = [fold, unsent, prune].into_iter().chain(clean_up(&config, &services)).collect();
     let jobs = Jobs::start(&db, &events, &clock, own);
     let rolling_out = config.rollouts.enabled.then(|| rollouts::Scheduler::start(&services));
     let assigning = config.auto_assign.enabled.then(|| target_filters::Scheduler::start(&services));
@@ -178,8 +183,7 @@ fn router(
         max_body: config.server.max_body_bytes,
         remote_ip_header: config.clients.remote_ip_header.clone(),
         track_remote_ip: config.clients.track_remote_ip,
-        controller_id_header: config.ddi.controller_id_header.clone(),
-        authority_header: config.ddi.authority_header.clone(),
+        proxy_headers: wiring::proxy_headers(config),
         ddi_trusted_ips: config.ddi.trusted_ips.clone(),
         require_ssl: config.security.require_ssl,
         allowed_hosts: config.security.allowed_host_names.clone(),
@@ -196,7 +200,7 @@ fn router(
         apis = apis.merge(kettle_mgmt::routes());
     }
     if config.roles.ddi {
-        apis = apis.merge(kettle_ddi::routes());
+        apis = apis.merge(kettle_ddi::routes()).route(kettle_ddi::BY_DOWNLOAD_ID, get(kettle_ddi::by_download_id));
     }
     let own = ui::routes().merge(health).merge(openapi::routes(config.openapi));
     kettle_rest::finish(apis.merge(own), state, request_log(config))

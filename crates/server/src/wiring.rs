@@ -8,6 +8,7 @@ use kettle_domain::{
     access::{Hierarchy, Rules, Scoping, User, Users},
     artifacts::urls::{ArtifactUrls, Own, Protocol},
     settings::{AutoAssign, Quotas, Rollouts, Settings, TenantDefaults},
+    targets::ProxyHeaders,
 };
 
 use crate::config::{Config, Cors, Node, Tls};
@@ -144,7 +145,15 @@ pub fn settings(config: &Config) -> Settings {
             all_every: config.auto_assign.all_every,
         },
         artifact_urls: artifact_urls(config),
+        proxy_headers: proxy_headers(config),
         download_id_ttl: config.dmf.download_id_ttl,
+    }
+}
+
+pub fn proxy_headers(config: &Config) -> ProxyHeaders {
+    ProxyHeaders {
+        controller_id: config.ddi.controller_id_header.clone(),
+        authority: config.ddi.authority_header.clone(),
     }
 }
 

@@ -2,8 +2,8 @@
 //! and on PostgreSQL. They know no crate of ours. Modules are laid out like the URL tree; `harness` starts and stops
 //! servers, databases and devices.
 //!
-//! `dmf_codec`, `domain`, `lease`, `outbox`, `schema` and `service_events` call our crates for what can't be seen from
-//! outside; `tidy` reads the source.
+//! `dmf_codec`, `domain`, `download_ids`, `lease`, `outbox`, `schema` and `service_events` call our crates for what can't be
+//! seen from outside; `tidy` reads the source.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,6 +24,7 @@ mod ddi;
 mod dmf;
 mod dmf_codec;
 mod domain;
+mod download_ids;
 mod etag;
 mod firewall;
 mod kill;

@@ -28,6 +28,11 @@ pub async fn get(db: &impl ConnectionTrait, tenant: &str, module: i64, id: i64) 
     of_tenant(tenant).filter(Column::SoftwareModule.eq(module)).filter(Column::Id.eq(id)).one(db).await
 }
 
+/// Of any module.
+pub async fn by_id(db: &impl ConnectionTrait, tenant: &str, id: i64) -> Result<Option<Model>, DbErr> {
+    of_tenant(tenant).filter(Column::Id.eq(id)).one(db).await
+}
+
 pub async fn by_filename(
     db: &impl ConnectionTrait,
     tenant: &str,

@@ -5,6 +5,7 @@
 
 pub mod attributes;
 pub mod auto_confirm;
+mod credentials;
 mod device;
 pub mod entity;
 pub mod fields;
@@ -17,6 +18,7 @@ pub(crate) mod store;
 pub mod target_type;
 mod view;
 
+pub use credentials::{HeaderCredentials, ProxyHeaders};
 pub use device::{Credentials, Poll, authenticate, poll, poll_confirmation};
 pub use entity::{Model, UpdateStatus};
 pub use last_seen::{LastSeen, flush as flush_last_seen};

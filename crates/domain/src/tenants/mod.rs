@@ -99,6 +99,11 @@ pub async fn settings(services: &Services, tenant: &Tenant) -> Result<Option<Arc
     Ok(known)
 }
 
+/// The tenant with this id in the database.
+pub(crate) async fn by_id(db: &Db, id: i64) -> Result<Option<Tenant>, DbErr> {
+    Ok(store::name(db.read(), id).await?.map(|name| Tenant::new(&name)))
+}
+
 /// All tenants there are.
 pub(crate) async fn all(db: &Db) -> Result<Vec<Tenant>, DbErr> {
     Ok(store::all(db.read()).await?.iter().map(|name| Tenant::new(name)).collect())

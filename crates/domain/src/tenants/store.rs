@@ -24,6 +24,11 @@ pub async fn find(db: &impl ConnectionTrait, tenant: &str) -> Result<Option<tena
     tenant::Entity::find().filter(tenant::Column::Tenant.eq(tenant)).one(db).await
 }
 
+/// The name of the tenant with this id.
+pub async fn name(db: &impl ConnectionTrait, id: i64) -> Result<Option<String>, DbErr> {
+    Ok(tenant::Entity::find_by_id(id).one(db).await?.map(|found| found.tenant))
+}
+
 /// The names of all tenants, in order.
 pub async fn all(db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
     let select = tenant::Entity::find().select_only().column(tenant::Column::Tenant);

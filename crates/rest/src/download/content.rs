@@ -92,17 +92,27 @@ fn head(range: Range, total: u64) -> String {
 }
 
 /// Fails if the file is shorter than planned, which breaks the connection off: the client sees that bytes are missing.
-pub(super) fn stream(file: File, plan: Plan) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+/// `at_end` is called with the last chunk: a connection that knows the length asks for no more.
+pub(super) fn stream(
+    file: File,
+    plan: Plan,
+    at_end: Option<impl FnOnce() + Send + 'static>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let file = Arc::new(file);
     let ahead: Option<Ahead> = None;
-    try_unfold((file, plan, ahead), |(file, mut plan, ahead)| async move {
+    try_unfold((file, plan, ahead, at_end), |(file, mut plan, ahead, mut at_end)| async move {
         let Some(now) = ahead.or_else(|| start(&file, &mut plan)) else { return Ok(None) };
         let chunk = match now {
             Ahead::Text(text) => text,
             Ahead::Reading(reading) => reading.await.map_err(io::Error::other)??,
         };
         let ahead = start(&file, &mut plan);
-        Ok(Some((chunk, (file, plan, ahead))))
+        if ahead.is_none()
+            && let Some(at_end) = at_end.take()
+        {
+            at_end();
+        }
+        Ok(Some((chunk, (file, plan, ahead, at_end))))
     })
 }
 

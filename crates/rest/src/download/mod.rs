@@ -42,12 +42,25 @@ impl From<artifacts::Model> for FileMeta {
 
 /// Answers a GET or HEAD of `file`, which is read from disk as the client takes it.
 pub async fn file_response(method: &Method, headers: &HeaderMap, file: tokio::fs::File, meta: &FileMeta) -> Response {
+    file_response_then(method, headers, file, meta, || {}).await
+}
+
+/// The same; `at_end` is called when the connection has taken the file's last byte. An answer that breaks off before, or
+/// whose ranges don't reach the end, doesn't call it.
+pub async fn file_response_then(
+    method: &Method,
+    headers: &HeaderMap,
+    file: tokio::fs::File,
+    meta: &FileMeta,
+    at_end: impl FnOnce() + Send + 'static,
+) -> Response {
     if !matches(headers, &meta.sha1) {
         return with_status(StatusCode::PRECONDITION_FAILED);
     }
     let requested = if method == Method::GET { range::requested(headers, meta) } else { Requested::Whole };
     let mut response = Response::new(Body::empty());
     describe(response.headers_mut(), meta);
+    let mut reaches_end = true;
     let plan = match requested {
         Requested::Unsatisfiable => {
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
@@ -56,11 +69,13 @@ pub async fn file_response(method: &Method, headers: &HeaderMap, file: tokio::fs
         }
         Requested::Whole => Plan::whole(meta.len),
         Requested::One(range) => {
+            reaches_end = range.last + 1 == meta.len;
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             set(response.headers_mut(), CONTENT_RANGE, range.content_range(meta.len));
             Plan::one(range)
         }
         Requested::Several(ranges) => {
+            reaches_end = ranges.iter().any(|range| range.last + 1 == meta.len);
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content::MULTIPART));
             Plan::several(ranges, meta.len)
@@ -68,7 +83,8 @@ pub async fn file_response(method: &Method, headers: &HeaderMap, file: tokio::fs
     };
     response.headers_mut().insert(CONTENT_LENGTH, plan.len().into());
     if method != Method::HEAD {
-        *response.body_mut() = Body::from_stream(content::stream(file.into_std().await, plan));
+        let at_end = reaches_end.then_some(at_end);
+        *response.body_mut() = Body::from_stream(content::stream(file.into_std().await, plan, at_end));
     }
     response
 }

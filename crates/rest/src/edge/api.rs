@@ -6,12 +6,19 @@ pub(super) enum Api {
     Device,
     /// A file for a device, or its sum.
     Download,
+    /// A file by its download id, which is the only login.
+    DownloadId,
     /// None of hawkBit's.
     Other,
 }
 
+const DOWNLOAD_ID: &str = "/api/v1/downloadserver/downloadId/";
+
 impl Api {
     pub(super) fn of(path: &str) -> Api {
+        if path.starts_with(DOWNLOAD_ID) {
+            return Api::DownloadId;
+        }
         if path == "/rest" || path.starts_with("/rest/") {
             return Api::Management;
         }
@@ -51,6 +58,8 @@ mod tests {
         for (path, expected) in [
             ("/rest", Api::Management),
             ("/rest/v1/targets", Api::Management),
+            ("/api/v1/downloadserver/downloadId/T/x", Api::DownloadId),
+            ("/api/v1/downloadserver", Api::Other),
             ("/restful", Api::Other),
             ("/", Api::Other),
             ("/health/ready", Api::Other),

@@ -160,7 +160,7 @@ async fn method_not_allowed(State(state): State<AppState>, request: Request) -> 
 async fn refuse(status: StatusCode, state: &AppState, request: Request) -> ApiError {
     let (mut parts, _) = request.into_parts();
     match Api::of(parts.uri.path()) {
-        Api::Other => ApiError::plain(status),
+        Api::Other | Api::DownloadId => ApiError::plain(status),
         Api::Management => match LoggedIn::from_request_parts(&mut parts, state).await {
             Ok(_) => ApiError::plain(status),
             Err(error) => error,

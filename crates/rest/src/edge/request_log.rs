@@ -1,11 +1,12 @@
 //! One line per request, for those that the configuration wants.
 
-use std::{net::IpAddr, time::Instant};
+use std::{borrow::Cow, net::IpAddr, time::Instant};
 
 use axum::extract::Request;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header::AUTHORIZATION};
 use tracing::Level;
 
+use super::api::Api;
 use crate::{HttpSettings, auth, peer};
 
 /// Which requests get a line.
@@ -61,7 +62,7 @@ impl Line {
             client.address = self.client.map(tracing::field::display),
             "{} {}",
             self.method,
-            self.uri.path(),
+            shown(self.uri.path()),
         );
     }
 }
@@ -76,14 +77,28 @@ impl RequestLog {
     }
 }
 
-/// `/{tenant}/controller/…`
+/// `/{tenant}/controller/…`, or a file that one is sent for.
 fn is_device(path: &str) -> bool {
-    path.split('/').nth(2) == Some("controller")
+    path.split('/').nth(2) == Some("controller") || Api::of(path) == Api::DownloadId
+}
+
+/// A download id is a secret while it can be used.
+fn shown(path: &str) -> Cow<'_, str> {
+    match path.rsplit_once('/') {
+        Some((above, _)) if Api::of(path) == Api::DownloadId => format!("{above}/…").into(),
+        _ => path.into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn download_ids_are_not_shown() {
+        assert_eq!(shown("/api/v1/downloadserver/downloadId/T/0a1b"), "/api/v1/downloadserver/downloadId/T/…");
+        assert_eq!(shown("/rest/v1/targets/d1"), "/rest/v1/targets/d1");
+    }
 
     #[test]
     fn polls_get_no_line_unless_asked_for() {
