@@ -12,7 +12,7 @@ use lapin::{
 use crate::settings::{Broker, Settings};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Pauses between tries: each twice the one before, up to a limit, and anywhere between half of that and all of it, so
 /// that nodes which lost the same broker don't come back in step.
