@@ -1,5 +1,6 @@
 //! Loading as a whole: order of sources, users, masking, and what is reported.
 
+#[cfg(test)]
 mod dmf;
 
 use std::{

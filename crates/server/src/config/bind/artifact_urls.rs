@@ -23,6 +23,7 @@ pub(super) fn artifact_urls(read: &mut Reader<'_>, roles: Roles, own: &str) -> V
     let found: Vec<_> = stock.into_iter().chain(others).filter_map(|name| artifact_url(read, name)).collect();
     if roles.dmf {
         check_protocols(read, &found, own.split(':').next().unwrap_or_default());
+        warn_of_own_address(read, &found, own);
     }
     found
 }
@@ -55,6 +56,16 @@ fn artifact_url(read: &mut Reader<'_>, name: &str) -> Option<ArtifactUrl> {
         template: template.unwrap_or_else(|| REF.to_owned()),
     };
     key("enabled").is_none_or(|key| read.one(&key, value::boolean)).then_some(url)
+}
+
+/// No request says where this server is for those who get messages.
+fn warn_of_own_address(read: &mut Reader<'_>, urls: &[ArtifactUrl], own: &str) {
+    let public = read.optional("kettle.public-url", value::base_url).is_some();
+    if !public && urls.iter().any(|url| url.supports.dmf && url.hostname.is_none()) {
+        let warning =
+            format!("messages of DMF offer files on {own}: set kettle.public-url to where others reach this server");
+        read.findings.warnings.push(warning);
+    }
 }
 
 /// A message has one address of each protocol.

@@ -99,7 +99,7 @@ fn addresses_beat_host_and_port_and_the_first_says_who_logs_in() {
 
 #[test]
 fn tls_takes_pem_files() {
-    let file = "spring.rabbitmq.host = 'h'\n[kettle.rabbitmq.tls]\nca = '/ca.pem'\ncertificate = '/c.pem'\nprivate-key = '/k.pem'";
+    let file = "spring.rabbitmq.host = 'h'\nkettle.public-url = 'http://o'\n[kettle.rabbitmq.tls]\nca = '/ca.pem'\ncertificate = '/c.pem'\nprivate-key = '/k.pem'";
     let Loaded { config, warnings, .. } = loaded(file, &[], &[]);
     assert_eq!(config.rabbitmq.unwrap().tls, None);
     assert_eq!(
@@ -253,6 +253,22 @@ port = 81
         loaded("hawkbit.artifact.url.protocols.md5sumHttp.enabled = false", &[], &[]).config.artifact_urls,
         both[..1]
     );
+}
+
+#[test]
+fn messages_that_name_this_servers_own_address_are_warned_of() {
+    let broker = "spring.rabbitmq.host=h";
+    let warning =
+        "messages of DMF offer files on http://127.0.0.1:8080: set kettle.public-url to where others reach this server";
+    for (set, expected) in [
+        (&[broker][..], &[warning][..]),
+        (&[], &[]),
+        (&[broker, "kettle.roles=ddi"], &[]),
+        (&[broker, "kettle.public-url=https://o.example"], &[]),
+        (&[broker, "hawkbit.artifact.url.protocols.download-http.hostname=o.example"], &[]),
+    ] {
+        assert_eq!(loaded("", &[], set).warnings, expected, "{set:?}");
+    }
 }
 
 #[test]
