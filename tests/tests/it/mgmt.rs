@@ -22,4 +22,4 @@ mod targets;
 mod targettags;
 mod targettypes;
 
-pub use rollouts::until;
+pub use rollouts::{merged, rollout, until};

@@ -12,33 +12,37 @@ use crate::harness::{Connection, Process, basic, eventually, eventually_within, 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A folder with authorities `NAME.pem`, and certificates of theirs with keys.
-struct Certificates(TempDir);
+pub struct Certificates(TempDir);
 
 impl Certificates {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let all = Self(tempfile::Builder::new().prefix("kettle-tls-").tempdir().unwrap());
         all.authority("ca");
         all.sign("ca", "server");
         all
     }
 
-    fn path(&self, name: &str) -> String {
+    pub fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn pem(&self, name: &str) -> Vec<u8> {
+    pub fn pem(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap()
     }
 
-    fn authority(&self, name: &str) {
+    pub fn authority(&self, name: &str) {
         self.openssl(name, &["-addext", "keyUsage=keyCertSign"]);
     }
 
-    fn sign(&self, authority: &str, name: &str) {
+    pub fn sign(&self, authority: &str, name: &str) {
         let (ca, key) = (self.path(&format!("{authority}.pem")), self.path(&format!("{authority}.key")));
         let own =
             ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
         self.openssl(name, &[&["-CA", &ca, "-CAkey", &key][..], &own].concat());
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.0.path()
     }
 
     fn openssl(&self, name: &str, more: &[&str]) {
