@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{Addressed, of_event};
 use crate::{
     ctx::{Ctx, Services, Tenant},
-    error::{Error, Result},
+    error::Result,
 };
 
 /// After this time nobody sends any more what was to be sent: no node serves DMF.
@@ -75,12 +75,6 @@ impl Queue {
     pub async fn release(self) -> Result<()> {
         Ok(self.lease.release(&self.services.db).await?)
     }
-}
-
-/// Whether another node has taken over from who met this error.
-pub fn is_lost(error: &Error) -> bool {
-    let cause = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<LeaseError>());
-    matches!(cause, Some(LeaseError::Lost(_)))
 }
 
 /// Drops what nobody sends. A job.
