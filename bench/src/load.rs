@@ -138,7 +138,8 @@ pub struct Histogram {
 const STEPS: u64 = 32;
 
 impl Histogram {
-    fn record(&mut self, latency: Duration) {
+    /// Counts one more.
+    pub fn record(&mut self, latency: Duration) {
         let bucket = bucket_of(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
         if self.buckets.len() <= bucket {
             self.buckets.resize(bucket + 1, 0);

@@ -5,12 +5,15 @@
 mod artifact;
 mod bare;
 mod connection;
+mod dmf;
 mod fleet;
+mod gateway;
 mod load;
 mod million;
 mod operator;
 mod postgres;
 mod process;
+mod rabbitmq;
 mod report;
 mod rollout;
 mod scenarios;
@@ -97,6 +100,8 @@ pub enum Phase {
     Fleet,
     /// Another one: a rollout to the fleet, feedback within it, and auto-assignment
     Rollout,
+    /// Another one, on PostgreSQL, and a broker: devices over AMQP
+    Dmf,
 }
 
 impl Options {
@@ -106,7 +111,7 @@ impl Options {
 
     /// Whether anything but the bare handler is to be measured.
     pub fn wants_kettle(&self) -> bool {
-        [Phase::Poll, Phase::List, Phase::Artifact, Phase::Create, Phase::Fleet, Phase::Rollout]
+        [Phase::Poll, Phase::List, Phase::Artifact, Phase::Create, Phase::Fleet, Phase::Rollout, Phase::Dmf]
             .into_iter()
             .any(|phase| self.wants(phase))
     }

@@ -2,7 +2,7 @@
 //! initdb leaves (durable: fsync and synchronous_commit on), gone with its guard.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use tokio::time::sleep;
 
 use crate::load::now;
-use crate::process::{Process, StopSignal, complete, free_port};
+use crate::process::{Process, StopSignal, complete, free_port, owner};
 
 /// The version that the project's numbers are stated for.
 const PREFERRED: u32 = 15;
@@ -41,7 +41,7 @@ impl Postgres {
     /// With `plans`, its log goes there in the end, with the plan of every slow statement.
     pub async fn start(bin: Option<&Path>, scratch: &Path, plans: Option<&Path>) -> Result<Self> {
         let bin = bin.map_or_else(installed, |bin| Ok(bin.to_owned()))?;
-        let owner = owner()?;
+        let owner = owner("postgres")?;
         let folder = scratch.join("postgres");
         fs::create_dir(&folder)?;
         if let Some((user, group)) = owner {
@@ -155,19 +155,5 @@ fn installed() -> Result<PathBuf> {
     match versions.iter().max_by_key(|version| (**version == PREFERRED, **version)) {
         Some(version) => Ok(root.join(version.to_string()).join("bin")),
         None => bail!("no PostgreSQL server in {}; name its folder with --postgres-bin", root.display()),
-    }
-}
-
-/// The user and group to run as: PostgreSQL refuses to run as root, so root becomes the user `postgres`.
-fn owner() -> Result<Option<(u32, u32)>> {
-    if fs::metadata("/proc/self")?.uid() != 0 {
-        return Ok(None);
-    }
-    let users = fs::read_to_string("/etc/passwd")?;
-    let fields = users.lines().find_map(|line| line.strip_prefix("postgres:"));
-    let mut fields = fields.context("running as root needs a user `postgres` to run PostgreSQL")?.split(':').skip(1);
-    match (fields.next(), fields.next()) {
-        (Some(user), Some(group)) => Ok(Some((user.parse()?, group.parse()?))),
-        _ => bail!("/etc/passwd has no ids for the user `postgres`"),
     }
 }

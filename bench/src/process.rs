@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -213,4 +214,18 @@ pub fn complete(command: &mut Command) -> Result<String> {
 pub fn free_port() -> Result<u16> {
     let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
+}
+
+/// The user and group that a server runs as: those refuse to run as root, or should, so root becomes the package's user.
+pub fn owner(package: &str) -> Result<Option<(u32, u32)>> {
+    if fs::metadata("/proc/self")?.uid() != 0 {
+        return Ok(None);
+    }
+    let users = fs::read_to_string("/etc/passwd")?;
+    let entry = users.lines().find_map(|line| line.strip_prefix(package)?.strip_prefix(':'));
+    let mut fields = entry.with_context(|| format!("root needs a user `{package}` to run it as"))?.split(':').skip(1);
+    match (fields.next(), fields.next()) {
+        (Some(user), Some(group)) => Ok(Some((user.parse()?, group.parse()?))),
+        _ => bail!("/etc/passwd has no ids for the user `{package}`"),
+    }
 }

@@ -31,6 +31,17 @@ pub struct Server {
 impl Server {
     /// `database` is the URL of a PostgreSQL database; without one, SQLite in `name`'s own folder.
     pub async fn kettle(program: &Path, database: Option<String>, scratch: &Path, name: &'static str) -> Result<Self> {
+        Self::kettle_with(program, database, scratch, name, &[]).await
+    }
+
+    /// The same with settings, as `KEY=VALUE`.
+    pub async fn kettle_with(
+        program: &Path,
+        database: Option<String>,
+        scratch: &Path,
+        name: &'static str,
+        settings: &[String],
+    ) -> Result<Self> {
         let program =
             program.canonicalize().with_context(|| format!("{} isn't there; build it first", program.display()))?;
         let folder = scratch.join(name);
@@ -42,6 +53,9 @@ impl Server {
         // In a folder of its own, so that no `kettle.toml` lying about takes part.
         command.current_dir(&folder).args(["serve", "--port", &port.to_string(), "--database", &database]);
         command.arg("--data").arg(&data);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
         let process = Process::start(name, &mut command, scratch, StopSignal::Terminate)?;
         Self { process, address: (Ipv4Addr::LOCALHOST, port).into() }
             .ready("GET /health/ready HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
