@@ -165,6 +165,6 @@ fn listed(host: &VirtualHost, expression: &str) -> Vec<String> {
         "lists:flatten(lists:join(\"\\n\", lists:sort([lists:flatten(io_lib:format(\"~0tp\", [X])) || X <- {expression}])))"
     ));
     let plain = all.trim_matches('"').replace("<<\\\"", "").replace("\\\">>", "").replace("\\n", "\n");
-    let foreign = ["{amq.", "{,", "{gw.ex", "{authentication.exchange"];
+    let foreign = ["{amq.", "{<<>>", "{gw.ex", "{authentication.exchange"];
     plain.lines().filter(|line| !foreign.iter().any(|start| line.starts_with(start))).map(str::to_owned).collect()
 }

@@ -10,7 +10,8 @@ use super::{VirtualHost, eventually};
 
 pub const RECEIVER: &str = "dmf_receiver";
 pub const DEAD_LETTERS: &str = "dmf_connector_deadletter_ttl";
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than the longest pause between a server's attempts to reach its broker.
+const PATIENCE: Duration = Duration::from_secs(45);
 /// Nothing more is expected after this much silence.
 const QUIET: Duration = Duration::from_millis(700);
 

@@ -25,6 +25,7 @@ names=$!
 broker=""
 
 start() {
+    rm -f broker.log # that of a broker before
     $as /usr/lib/rabbitmq/bin/rabbitmq-server <&3 >broker.log 2>&1 &
     broker=$!
     until grep -q "completed with" broker.log; do
