@@ -7,7 +7,7 @@
 //! One connection per virtual host receives and one sends, so that a broker that slows senders down hears acknowledgements.
 
 mod answer;
-pub mod authentication;
+mod authentication;
 mod connection;
 pub mod incoming;
 mod metrics;
