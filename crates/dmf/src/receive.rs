@@ -42,7 +42,7 @@ const STAND_BY: Duration = Duration::from_secs(1);
 /// How long a node that stops goes on with what it has taken.
 const GRACE: Duration = Duration::from_secs(10);
 /// How many messages a worker takes at once.
-const BATCH: usize = 128;
+const BATCH: usize = 256;
 
 /// What a receiver of one virtual host works with.
 #[derive(Clone)]
@@ -83,7 +83,7 @@ impl Receiver {
         let connection = connect(&self.settings, &self.host.name, "receiving").await?;
         topology::declare(&connection, &self.settings.queues).await?;
         backoff.reset();
-        let (refuse, refusals) = mpsc::channel(usize::from(self.settings.prefetch).max(1));
+        let (refuse, refusals) = mpsc::channel(usize::from(self.settings.taken()));
         let (_session, living) = watch::channel(false);
         let answerer = Answerer {
             services: self.services.clone(),
@@ -110,7 +110,7 @@ impl Receiver {
         let mut told = false;
         loop {
             let channel = connection.create_channel().await?;
-            channel.basic_qos(self.settings.prefetch, BasicQosOptions::default()).await?;
+            channel.basic_qos(self.settings.taken(), BasicQosOptions::default()).await?;
             let options = BasicConsumeOptions { exclusive: self.settings.exclusive, ..BasicConsumeOptions::default() };
             let queue = self.settings.queues.receiver.as_str();
             match channel.basic_consume(queue.into(), CONSUMER.into(), options, FieldTable::default()).await {
@@ -141,12 +141,12 @@ impl Receiver {
     ) -> Result<(), SessionError> {
         let (over, session) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let (refuse, refusals) = mpsc::channel(usize::from(self.settings.prefetch).max(1));
+        let (refuse, refusals) = mpsc::channel(usize::from(self.settings.taken()));
         let refuser = Refuser::new(self.publisher.clone(), &self.settings.queues);
         tasks.spawn(refuser.run(refusals, session.clone()));
         let mut workers = Vec::new();
-        for _ in 0..self.settings.concurrency.max(1) {
-            let (jobs, waiting) = mpsc::channel(usize::from(self.settings.prefetch).max(1));
+        for _ in 0..self.settings.workers.max(1) {
+            let (jobs, waiting) = mpsc::channel(usize::from(self.settings.taken()));
             let worker = Worker {
                 services: self.services.clone(),
                 host: self.host.clone(),

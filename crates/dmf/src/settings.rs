@@ -23,10 +23,10 @@ pub struct Settings {
     /// `None`: plain AMQP.
     pub tls: Option<Tls>,
     pub queues: Queues,
-    /// How many messages a node takes that it has not acknowledged.
+    /// How many messages are taken for each worker that are not acknowledged.
     pub prefetch: u16,
     /// How many batches of messages are worked on at the same time.
-    pub concurrency: usize,
+    pub workers: u16,
     /// One node at a time receives, so that messages of one thing keep their order.
     pub exclusive: bool,
     /// How long a download id is good for.
@@ -77,6 +77,11 @@ pub struct Queues {
 }
 
 impl Settings {
+    /// How many messages a node takes that it has not acknowledged.
+    pub fn taken(&self) -> u16 {
+        self.prefetch.saturating_mul(self.workers.max(1)).max(1)
+    }
+
     /// The virtual hosts, and whose messages each carries.
     pub fn hosts(&self) -> Vec<Host> {
         let own = self.virtual_hosts.iter();

@@ -34,7 +34,7 @@ pub async fn put_aside(settings: &Arc<Settings>, host: &Host) -> Result<(), Sess
     let queue = settings.queues.receiver.as_str();
     let (connection, channel) = open(settings, host).await?;
     let mut before = 0;
-    while before <= u64::from(settings.prefetch) {
+    while before <= u64::from(settings.taken()) {
         match get(&connection, &channel, queue).await {
             Some(Ok(Some(_))) => before += 1,
             Some(Ok(None)) => return Ok(()),

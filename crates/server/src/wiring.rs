@@ -82,7 +82,7 @@ pub fn dmf(config: &Config) -> anyhow::Result<Option<kettle_dmf::Settings>> {
             dead_letter_ttl: dmf.dead_letter_ttl,
         },
         prefetch: broker.prefetch,
-        concurrency: broker.workers,
+        workers: broker.workers,
         exclusive: dmf.exclusive,
         download_id_ttl: dmf.download_id_ttl,
     }))

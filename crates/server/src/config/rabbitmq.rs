@@ -19,10 +19,10 @@ pub struct Rabbitmq {
     pub heartbeat: u16,
     /// Zero: as long as it takes.
     pub connection_timeout: Duration,
-    /// How many messages may be here and not be acknowledged.
+    /// How many messages may be here for each worker and not be acknowledged.
     pub prefetch: u16,
-    /// How many of them are worked on at the same time.
-    pub workers: usize,
+    /// How many batches of them are worked on at the same time.
+    pub workers: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -44,7 +44,7 @@ pub(super) fn rabbitmq(read: &mut Reader<'_>) -> Option<Rabbitmq> {
     let username = read.one("spring.rabbitmq.username", value::text);
     let password = read.secret("spring.rabbitmq.password").unwrap_or_default();
     let virtual_host = read.one("spring.rabbitmq.virtual-host", value::text);
-    let concurrency: usize = read.one("spring.rabbitmq.listener.simple.concurrency", value::positive);
+    let concurrency: u16 = read.one("spring.rabbitmq.listener.simple.concurrency", value::positive);
     let max_concurrency = read.one("spring.rabbitmq.listener.simple.max-concurrency", value::positive);
     let rabbitmq = Rabbitmq {
         nodes,
