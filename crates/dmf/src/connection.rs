@@ -12,6 +12,8 @@ use lapin::{
 use crate::settings::{Broker, Settings};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// How often a connection is looked at while something is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Pauses between tries: each twice the one before, up to a limit, and anywhere between half of that and all of it, so
@@ -92,6 +94,31 @@ async fn attempt(settings: &Settings, broker: &Broker, virtual_host: &str, purpo
         .with_connection_name(format!("Kettle, {purpose}").into())
         .with_client_property("product".into(), "Kettle".into());
     DefaultConnectionBuilder::new()?.with_uri(uri).with_properties(properties).with_tls_config(tls).connect().await
+}
+
+/// What `work` gives, unless its connection ends before. The client does not tell all who wait for an answer that none
+/// will come.
+pub async fn while_open<T>(connection: &Connection, work: impl Future<Output = lapin::Result<T>>) -> Result<T, Broken> {
+    tokio::select! {
+        result = work => Ok(result?),
+        () = ended(connection) => Err(Broken::Ended),
+    }
+}
+
+/// Returns when a connection is no more.
+pub async fn ended(connection: &Connection) {
+    while connection.status().connected() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The broker refused, or is gone.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Broken {
+    #[error(transparent)]
+    Broker(#[from] lapin::Error),
+    #[error("the connection to the broker was lost")]
+    Ended,
 }
 
 /// Whether the broker refused something for this reason; the connection lives on then, the channel does not.

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use lapin::{
-    BasicProperties, Channel, Connection, ExchangeKind,
+    BasicProperties, Channel, Confirmation, Connection, ExchangeKind,
     options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
     protocol::AMQPSoftError,
     types::{FieldTable, MAX_SHORT_STRING_LENGTH},
@@ -12,7 +12,7 @@ use lapin::{
 use tokio::sync::Mutex;
 
 use crate::{
-    connection::{Unreachable, connect, is_open, refused},
+    connection::{Broken, Unreachable, connect, is_open, refused, while_open},
     settings::Settings,
 };
 
@@ -51,7 +51,7 @@ pub enum PublishError {
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
     #[error("the broker did not take a message: {0}")]
-    Broker(#[from] lapin::Error),
+    Broken(#[from] Broken),
     #[error("the broker did not confirm messages in {CONFIRM_TIMEOUT:?}")]
     NotConfirmed,
     #[error("the broker refused a message")]
@@ -73,8 +73,8 @@ impl Publisher {
         loop {
             tries += 1;
             let link = self.link().await?;
-            let result = tokio::time::timeout(CONFIRM_TIMEOUT, link.publish(messages)).await;
-            let error = match result {
+            let publishing = tokio::time::timeout(CONFIRM_TIMEOUT, link.publish(messages));
+            let error = match publishing.await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => error,
                 Err(_) => PublishError::NotConfirmed,
@@ -95,8 +95,12 @@ impl Publisher {
             return Ok(link.clone());
         }
         let connection = connect(&self.settings, &self.virtual_host, "sending").await?;
-        let channel = connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let channel = while_open(&connection, async {
+            let channel = connection.create_channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            Ok(channel)
+        });
+        let channel = channel.await?;
         let link = Arc::new(Link { connection, channel, exchanges: Mutex::default() });
         *slot = Some(link.clone());
         Ok(link)
@@ -112,6 +116,12 @@ impl Publisher {
 
 impl Link {
     async fn publish(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
+        let confirmed = while_open(&self.connection, self.try_publish(messages)).await?;
+        if confirmed { Ok(()) } else { Err(PublishError::Refused) }
+    }
+
+    /// Whether the broker has confirmed all.
+    async fn try_publish(&self, messages: &[Outgoing]) -> lapin::Result<bool> {
         let missing = self.missing(messages).await?;
         let mut confirms = Vec::with_capacity(messages.len());
         for message in messages {
@@ -132,12 +142,11 @@ impl Link {
             let publishing = self.channel.basic_publish(exchange.into(), key.into(), options, body, properties);
             confirms.push(publishing.await?);
         }
-        let confirmed = try_join_all(confirms).await?;
-        if confirmed.iter().all(|confirmation| confirmation.is_ack()) { Ok(()) } else { Err(PublishError::Refused) }
+        Ok(try_join_all(confirms).await?.iter().all(Confirmation::is_ack))
     }
 
     /// The exchanges that do not exist.
-    async fn missing<'a>(&self, messages: &'a [Outgoing]) -> Result<HashSet<&'a str>, PublishError> {
+    async fn missing<'a>(&self, messages: &'a [Outgoing]) -> lapin::Result<HashSet<&'a str>> {
         let wanted: HashSet<&str> = messages.iter().map(|message| message.exchange.as_str()).collect();
         let mut known = self.exchanges.lock().await;
         let mut missing = HashSet::new();
@@ -152,7 +161,7 @@ impl Link {
         Ok(missing)
     }
 
-    async fn exists(&self, exchange: &str) -> Result<bool, PublishError> {
+    async fn exists(&self, exchange: &str) -> lapin::Result<bool> {
         // A refusal ends the channel.
         let channel = self.connection.create_channel().await?;
         let options = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
@@ -167,7 +176,7 @@ impl Link {
                 tracing::debug!(exchange, %error, "whether an exchange exists can't be told");
                 Ok(true)
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 }

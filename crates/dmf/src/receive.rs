@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     answer::Answerer,
-    connection::{Backoff, connect, refused},
+    connection::{Backoff, Broken, connect, ended, refused, while_open},
     incoming::{self, Order},
     metrics,
     publish::Publisher,
@@ -81,7 +81,7 @@ impl Receiver {
     /// As long as one connection lives; `Ok` when it was told to stop.
     async fn session(&self, stopped: &mut watch::Receiver<bool>, backoff: &mut Backoff) -> Result<(), SessionError> {
         let connection = connect(&self.settings, &self.host.name, "receiving").await?;
-        topology::declare(&connection, &self.settings.queues).await?;
+        while_open(&connection, topology::declare(&connection, &self.settings.queues)).await?;
         backoff.reset();
         let (refuse, refusals) = mpsc::channel(usize::from(self.settings.taken()));
         let (_session, living) = watch::channel(false);
@@ -93,12 +93,12 @@ impl Receiver {
         };
         let mut beside = JoinSet::new();
         beside.spawn(Refuser::new(self.publisher.clone(), &self.settings.queues).run(refusals, living));
-        beside.spawn(answerer.run(connection.create_channel().await?));
+        beside.spawn(answerer.run(while_open(&connection, connection.create_channel()).await?));
         let Some((channel, consumer)) = self.consume(&connection, stopped).await? else { return Ok(()) };
         tracing::info!(virtual_host = self.host.name, queue = self.settings.queues.receiver, "receiving from devices");
-        self.receive(&channel, consumer, stopped).await?;
+        self.receive(&connection, &channel, consumer, stopped).await?;
         // What was acknowledged last is heard before the end.
-        Ok(connection.close(200, "stopped".into()).await?)
+        Ok(while_open(&connection, connection.close(200, "stopped".into())).await?)
     }
 
     /// Begins to consume, as soon as no other node does. `None`: told to stop.
@@ -109,13 +109,11 @@ impl Receiver {
     ) -> Result<Option<(Channel, Consumer)>, SessionError> {
         let mut told = false;
         loop {
-            let channel = connection.create_channel().await?;
-            channel.basic_qos(self.settings.taken(), BasicQosOptions::default()).await?;
-            let options = BasicConsumeOptions { exclusive: self.settings.exclusive, ..BasicConsumeOptions::default() };
-            let queue = self.settings.queues.receiver.as_str();
-            match channel.basic_consume(queue.into(), CONSUMER.into(), options, FieldTable::default()).await {
-                Ok(consumer) => return Ok(Some((channel, consumer))),
-                Err(error) if refused(&error, AMQPSoftError::ACCESSREFUSED) && self.settings.exclusive => {
+            match while_open(connection, self.begin(connection)).await {
+                Ok(begun) => return Ok(Some(begun)),
+                Err(Broken::Broker(error))
+                    if refused(&error, AMQPSoftError::ACCESSREFUSED) && self.settings.exclusive =>
+                {
                     if !told {
                         tracing::info!(
                             virtual_host = self.host.name,
@@ -133,8 +131,18 @@ impl Receiver {
         }
     }
 
+    async fn begin(&self, connection: &Connection) -> lapin::Result<(Channel, Consumer)> {
+        let channel = connection.create_channel().await?;
+        channel.basic_qos(self.settings.taken(), BasicQosOptions::default()).await?;
+        let options = BasicConsumeOptions { exclusive: self.settings.exclusive, ..BasicConsumeOptions::default() };
+        let queue = self.settings.queues.receiver.as_str();
+        let consumer = channel.basic_consume(queue.into(), CONSUMER.into(), options, FieldTable::default()).await?;
+        Ok((channel, consumer))
+    }
+
     async fn receive(
         &self,
+        connection: &Connection,
         channel: &Channel,
         mut consumer: Consumer,
         stopped: &mut watch::Receiver<bool>,
@@ -157,21 +165,25 @@ impl Receiver {
             workers.push(jobs);
         }
         let spread = Spread { host: self.host.clone(), workers, refuse, hasher: RandomState::new() };
+        let lost = ended(connection);
+        tokio::pin!(lost);
         let result = loop {
             tokio::select! {
+                biased;
                 () = told_to_stop(stopped) => break Ok(()),
-                // A worker ends only when it can't acknowledge any more.
-                Some(_) = tasks.join_next() => break Err(SessionError::Lost),
                 delivery = consumer.next() => match delivery {
                     Some(Ok(delivery)) => spread.hand_out(delivery).await,
-                    Some(Err(error)) => break Err(error.into()),
-                    None => break Err(SessionError::Lost),
+                    Some(Err(error)) => break Err(Broken::Broker(error).into()),
+                    None => break Err(Broken::Ended.into()),
                 },
+                // A worker ends only when it can't acknowledge any more.
+                Some(_) = tasks.join_next() => break Err(Broken::Ended.into()),
+                () = &mut lost => break Err(Broken::Ended.into()),
             }
         };
         if result.is_ok() {
             // What is taken is carried out and acknowledged; the rest goes back to the queue.
-            let _ = channel.basic_cancel(CONSUMER.into(), BasicCancelOptions::default()).await;
+            let _ = while_open(connection, channel.basic_cancel(CONSUMER.into(), BasicCancelOptions::default())).await;
         } else {
             over.send_replace(true);
         }
@@ -196,9 +208,7 @@ pub enum SessionError {
     #[error(transparent)]
     Unreachable(#[from] crate::connection::Unreachable),
     #[error(transparent)]
-    Broker(#[from] lapin::Error),
-    #[error("the connection to the broker was lost")]
-    Lost,
+    Broken(#[from] Broken),
 }
 
 /// Hands messages to the workers.

@@ -4,7 +4,7 @@
 //! It can't be acknowledged, for it never arrives; but the broker numbers what it delivers on a channel, so its number
 //! is known: one more than that of the last message before it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use lapin::{
     Channel, Connection, ErrorKind,
@@ -12,21 +12,16 @@ use lapin::{
     options::{BasicGetOptions, BasicRejectOptions},
 };
 
-use tokio::time::timeout;
-
 use crate::{
-    connection::connect,
+    connection::{Broken, connect, while_open},
     metrics,
     receive::SessionError,
     settings::{Host, Settings},
 };
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-const LOOKS: u32 = 100;
-
 /// Whether a connection ended because of what came over it.
 pub fn is_cause(error: &SessionError) -> bool {
-    matches!(error, SessionError::Broker(error) if matches!(error.kind(), ErrorKind::ParsingError(_)))
+    matches!(error, SessionError::Broken(Broken::Broker(error)) if matches!(error.kind(), ErrorKind::ParsingError(_)))
 }
 
 /// Puts aside the first message that can't be parsed, if it is among those that a node takes at once.
@@ -36,19 +31,19 @@ pub async fn put_aside(settings: &Arc<Settings>, host: &Host) -> Result<(), Sess
     let mut before = 0;
     while before <= u64::from(settings.taken()) {
         match get(&connection, &channel, queue).await {
-            Some(Ok(Some(_))) => before += 1,
-            Some(Ok(None)) => return Ok(()),
-            Some(Err(error)) if connection.status().connected() => return Err(error.into()),
-            Some(Err(_)) | None => break,
+            Ok(Some(_)) => before += 1,
+            Ok(None) => return Ok(()),
+            Err(Broken::Broker(error)) if connection.status().connected() => return Err(Broken::Broker(error).into()),
+            Err(_) => break,
         }
     }
     // What was taken from the queue is back in its place: nothing was acknowledged.
     let (connection, channel) = open(settings, host).await?;
     for _ in 0..before {
-        channel.basic_get(queue.into(), BasicGetOptions::default()).await?;
+        get(&connection, &channel, queue).await?;
     }
     // Both are on their way before the answer to the first ends the connection.
-    let reject = channel.basic_reject(before + 1, BasicRejectOptions { requeue: false });
+    let reject = while_open(&connection, channel.basic_reject(before + 1, BasicRejectOptions { requeue: false }));
     let _ = tokio::join!(get(&connection, &channel, queue), reject);
     if !connection.status().connected() {
         metrics::refused("unparsable");
@@ -57,27 +52,12 @@ pub async fn put_aside(settings: &Arc<Settings>, host: &Host) -> Result<(), Sess
     Ok(())
 }
 
-/// The next message; `None` if the connection ended, or the broker says nothing.
-async fn get(
-    connection: &Connection,
-    channel: &Channel,
-    queue: &str,
-) -> Option<lapin::Result<Option<BasicGetMessage>>> {
-    let getting = channel.basic_get(queue.into(), BasicGetOptions::default());
-    tokio::pin!(getting);
-    // A client that can't parse an answer ends the connection, but not who waits for the answer.
-    for _ in 0..LOOKS {
-        match timeout(LOOK_EVERY, &mut getting).await {
-            Ok(got) => return Some(got),
-            Err(_) if connection.status().connected() => {}
-            Err(_) => return None,
-        }
-    }
-    None
+async fn get(connection: &Connection, channel: &Channel, queue: &str) -> Result<Option<BasicGetMessage>, Broken> {
+    while_open(connection, channel.basic_get(queue.into(), BasicGetOptions::default())).await
 }
 
 async fn open(settings: &Settings, host: &Host) -> Result<(Connection, Channel), SessionError> {
     let connection = connect(settings, &host.name, "putting aside").await?;
-    let channel = connection.create_channel().await?;
+    let channel = while_open(&connection, connection.create_channel()).await?;
     Ok((connection, channel))
 }
