@@ -114,8 +114,6 @@ async fn prepare(server: &Server, gateway: &Gateway<'_>) -> Vec<(String, Message
     bad("created by a list", created(json!([])));
     bad("created with a name that is an object", created(json!({"name": {}})));
     bad("created with a name too long", created(json!({"name": "x".repeat(129)})));
-    let long = json!({"attributeUpdate": {"attributes": {"x".repeat(129): "v"}}});
-    bad("created with a bad attribute", created(long));
 
     bad("removed without an id", gateway.message(json!({"type": "THING_REMOVED"}), None));
     bad("removed what is not", gateway.message(json!({"type": "THING_REMOVED", "thingId": "nobody"}), None));

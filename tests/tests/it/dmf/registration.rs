@@ -64,6 +64,21 @@ async fn name_type_and_attributes_come_with_it() {
     .await;
 }
 
+/// hawkBit does the one before it looks at the other.
+#[tokio::test]
+async fn a_thing_whose_attributes_are_refused_is_registered_nonetheless() {
+    on_each_engine_with_gateway(async |server: Server, gateway: Gateway| {
+        let body = json!({"name": "Pump 7", "attributeUpdate": {"attributes": {"~": "1", "hw": "1"}}});
+        gateway.tell(gateway.message(json!({"type": "THING_CREATED", "thingId": "d1"}), Some(body.clone()))).await;
+        let letter = gateway.dead_letter().await;
+        assert_eq!(letter.json(), body);
+        assert!(letter.header("x-exception-message").len() > 10, "{:?}", letter.headers());
+        assert_eq!(server.get("/rest/v1/targets/d1").await.expect(200).json()["name"], "Pump 7");
+        server.get("/rest/v1/targets/d1/attributes").await.expect_empty(204);
+    })
+    .await;
+}
+
 /// Two quotation marks are what Spring makes of an empty body.
 #[tokio::test]
 async fn a_body_of_two_quotation_marks_is_none() {
