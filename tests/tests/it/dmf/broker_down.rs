@@ -175,7 +175,8 @@ async fn until_heard_of(host: &crate::harness::VirtualHost<'_>, actions: &HashMa
         all.push(message);
     };
     while !missing.is_empty() {
-        take(gateway.next().await, &mut missing);
+        let complaint = format!("{} of {} things heard of nothing", missing.len(), actions.len());
+        take(gateway.next_or(&complaint).await, &mut missing);
     }
     for message in gateway.rest().await {
         take(message, &mut missing);

@@ -11,7 +11,7 @@ use super::{VirtualHost, eventually};
 pub const RECEIVER: &str = "dmf_receiver";
 pub const DEAD_LETTERS: &str = "dmf_connector_deadletter_ttl";
 /// Longer than the longest pause between a server's attempts to reach its broker.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Nothing more is expected after this much silence.
 const QUIET: Duration = Duration::from_millis(700);
 
@@ -208,8 +208,14 @@ impl<'h> Gateway<'h> {
 
     /// The next that comes.
     pub async fn next(&mut self) -> Message {
+        self.next_or("no message came").await
+    }
+
+    /// The next that comes; without one it panics, saying this.
+    pub async fn next_or(&mut self, complaint: &str) -> Message {
         let next = tokio::time::timeout(PATIENCE, self.inbox.next()).await;
-        let delivery = next.expect("a message comes").expect("the queue is there").unwrap();
+        let next = next.unwrap_or_else(|_| panic!("within {PATIENCE:?} {complaint}"));
+        let delivery = next.expect("the queue is there").unwrap();
         delivery.ack(BasicAckOptions::default()).await.unwrap();
         Message::of(delivery)
     }
