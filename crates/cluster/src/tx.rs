@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use kettle_db::{Db, Engine};
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use crate::{Clock, Event, Events, ServiceEvent, events::Origin, outbox, service};
 
@@ -44,6 +44,14 @@ impl Tx {
     /// Notes what one node of a role is to act on after this transaction; see [`service`].
     pub fn emit_service(&mut self, event: ServiceEvent) {
         self.for_services.push(event);
+    }
+
+    /// The commit need not wait for the disk. See [`Engine::commit_lazily`].
+    pub async fn commit_lazily(&self) -> Result<(), DbErr> {
+        if let Some(sql) = self.engine.commit_lazily() {
+            self.inner.execute_unprepared(sql).await?;
+        }
+        Ok(())
     }
 
     /// Writes the events beside the state, commits both, then tells them: this process at once, the others by the

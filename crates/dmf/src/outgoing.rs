@@ -91,6 +91,13 @@ pub fn of_command(ctx: &Ctx, addressed: &Addressed, correlation_id: Uuid) -> Opt
     }
 }
 
+/// The correlation id that an update has whenever it is sent without having been asked for: an action is assigned once.
+/// The target's token makes it another one for a target that was deleted and comes back.
+pub fn own_id(command: &Command) -> Option<Uuid> {
+    let Command::Update { kind, action, security_token, .. } = command else { return None };
+    Some(repeatable(&format!("{security_token} {action} {kind:?}")))
+}
+
 /// A correlation id that is the same for the same `cause`.
 pub fn repeatable(cause: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("kettle:dmf:{cause}").as_bytes())

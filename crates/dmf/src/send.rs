@@ -141,8 +141,10 @@ impl Sender {
                 }
             };
             for addressed in &commands {
-                let what = format!("{cause} {} {}", addressed.controller_id, outgoing::sort(&addressed.command));
-                messages.extend(outgoing::of_command(&ctx, addressed, outgoing::repeatable(&what)));
+                let (thing, command) = (&addressed.controller_id, &addressed.command);
+                let of_cause = || outgoing::repeatable(&format!("{cause} {thing} {}", outgoing::sort(command)));
+                let correlation_id = outgoing::own_id(command).unwrap_or_else(of_cause);
+                messages.extend(outgoing::of_command(&ctx, addressed, correlation_id));
                 self.publish(queue, &mut messages, kept, MESSAGES).await?;
             }
             done.push(id);

@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::Arc};
 use kettle_domain::{
     Ctx, Services, Tenant,
     actions::{self, Answer, Report},
-    commands,
+    commands::{self, Addressed},
     error::{Error, Kind},
     targets::{self, Registered, Registration, attributes, auto_confirm},
     tenants,
@@ -197,7 +197,7 @@ impl Worker {
         let mut answers = Vec::new();
         for (job, fate) in jobs.iter().zip(&fates) {
             match (fate, &job.incoming.request) {
-                (Fate::Done(Some(controller_id)), _) => next.push((controller_id.clone(), identity(job))),
+                (Fate::Done(Some(controller_id)), _) => next.push((controller_id.clone(), Asked::of(&job.delivery))),
                 (Fate::Done(None), Request::Ping { answer: Some(answer) }) => {
                     answers.push(outgoing::ping_response(&job.incoming.tenant, answer, self.services.clock.now_ms()));
                 }
@@ -224,7 +224,7 @@ impl Worker {
     async fn commands(
         &self,
         tenant: &Tenant,
-        next: Vec<(String, Option<String>)>,
+        next: Vec<(String, Asked)>,
         session: &mut watch::Receiver<bool>,
     ) -> Result<Vec<Outgoing>, Over> {
         if next.is_empty() {
@@ -242,14 +242,9 @@ impl Worker {
                 }
             }
         };
-        let message = |addressed: &commands::Addressed| {
-            let thing = addressed.controller_id.as_str();
-            let asked = next.iter().rev().find(|(id, _)| *id == thing).and_then(|(_, message)| message.as_ref());
-            let sort = outgoing::sort(&addressed.command);
-            // What is sent because of a message that comes twice is known as a repeat too.
-            let correlation_id = asked.map_or_else(Uuid::new_v4, |message| {
-                outgoing::repeatable(&format!("{} {message} {thing} {sort}", tenant.id()))
-            });
+        let message = |addressed: &Addressed| {
+            let asked = next.iter().rev().find(|(id, _)| *id == addressed.controller_id);
+            let correlation_id = asked.map_or_else(Uuid::new_v4, |(_, asked)| asked.correlation_id(tenant, addressed));
             outgoing::of_command(&ctx, addressed, correlation_id)
         };
         Ok(found.iter().filter_map(message).collect())
@@ -344,11 +339,36 @@ fn reported(update: AttributeUpdate) -> (attributes::Mode, attributes::Reported)
     (mode, update.attributes.unwrap_or_default().into_iter().collect())
 }
 
-/// What tells a message from others, if its sender has it so.
-fn identity(job: &Job) -> Option<String> {
-    let properties = &job.delivery.properties;
-    let id = properties.message_id().as_ref().or(properties.correlation_id().as_ref());
-    id.map(ToString::to_string).filter(|id| !id.is_empty())
+/// What makes the answer to a message known as a repeat, if that message comes again.
+#[derive(Clone, Debug)]
+enum Asked {
+    /// With what tells it from others.
+    ByMessage(String),
+    /// The broker delivers it again: it may have been answered.
+    Again,
+    Once,
+}
+
+impl Asked {
+    fn of(delivery: &Delivery) -> Asked {
+        let id = delivery.properties.message_id().as_ref().or(delivery.properties.correlation_id().as_ref());
+        match id.map(ToString::to_string).filter(|id| !id.is_empty()) {
+            Some(id) => Asked::ByMessage(id),
+            None if delivery.redelivered => Asked::Again,
+            None => Asked::Once,
+        }
+    }
+
+    fn correlation_id(&self, tenant: &Tenant, addressed: &Addressed) -> Uuid {
+        let (thing, command) = (&addressed.controller_id, &addressed.command);
+        match self {
+            Asked::ByMessage(id) => {
+                outgoing::repeatable(&format!("{} {id} {thing} {}", tenant.id(), outgoing::sort(command)))
+            }
+            Asked::Again => outgoing::own_id(command).unwrap_or_else(Uuid::new_v4),
+            Asked::Once => Uuid::new_v4(),
+        }
+    }
 }
 
 async fn pause(backoff: &mut Backoff, session: &mut watch::Receiver<bool>) -> Result<(), Over> {

@@ -68,6 +68,8 @@ impl Queue {
         let tx = kettle_cluster::Tx::begin(db, events, clock).await?;
         self.lease.fence(&tx).await?;
         service::done(&tx, ids).await?;
+        // What is forgotten with the database is sent again.
+        tx.commit_lazily().await?;
         Ok(tx.commit().await?)
     }
 

@@ -104,7 +104,7 @@ async fn fill(
         }
     }
     let Some((tx, _)) = pass.step(ctx, rollout, RolloutStatus::Creating).await? else { return Ok(None) };
-    store::commit_lazily(&*tx, ctx.engine()).await?;
+    tx.commit_lazily().await?;
     let mut row = group_row(&system(ctx), group);
     row.status = Set(GroupStatus::Ready.code());
     row.total_targets = Set(Some(i64::try_from(have).unwrap_or(i64::MAX)));
@@ -116,7 +116,7 @@ async fn fill(
 /// Puts targets into a group. `false`: the rollout is not being created any more.
 async fn join(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model, group: &Group, targets: &[i64]) -> Result<bool> {
     let Some(tx) = pass.shared_step(ctx, rollout, RolloutStatus::Creating).await? else { return Ok(false) };
-    store::commit_lazily(&*tx, ctx.engine()).await?;
+    tx.commit_lazily().await?;
     store::join(&*tx, ctx.engine(), group.id, targets).await?;
     tx.commit().await?;
     Ok(true)

@@ -68,7 +68,7 @@ async fn schedule(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model, group: &Group) ->
     let mut after = 0;
     loop {
         let Some(mut tx) = pass.shared_step(ctx, rollout, RolloutStatus::Starting).await? else { return Ok(false) };
-        store::commit_lazily(&*tx, engine).await?;
+        tx.commit_lazily().await?;
         let mut missing = store::members_after(&*tx, group.id, after, BATCH).await?;
         let Some(&last) = missing.last() else {
             let mut row = group_row(ctx, group);

@@ -46,14 +46,6 @@ pub async fn join(db: &impl ConnectionTrait, engine: Engine, group: i64, targets
     Ok(())
 }
 
-/// See [`Engine::commit_lazily`].
-pub async fn commit_lazily(db: &impl ConnectionTrait, engine: Engine) -> Result<(), DbErr> {
-    if let Some(sql) = engine.commit_lazily() {
-        db.execute_unprepared(sql).await?;
-    }
-    Ok(())
-}
-
 /// Up to `limit` targets of a group with ids above `after`, by id.
 pub async fn members_after(db: &impl ConnectionTrait, group: i64, after: i64, limit: u64) -> Result<Vec<i64>, DbErr> {
     use membership::Column;
