@@ -27,6 +27,8 @@ const PGBENCH: &str = "pgbench_dmf";
 const THINGS: u64 = 20_000;
 const COMMANDS_PER_SECOND: u64 = 100;
 const COMMANDS: u64 = 10 * COMMANDS_PER_SECOND;
+/// Commands of the first second, in which connections are made and statements are prepared: reported apart.
+const FIRST: u64 = COMMANDS_PER_SECOND;
 const WITHIN: Duration = Duration::from_secs(180);
 
 pub async fn run(options: &Options, report: &mut Report, postgres: &Postgres, scratch: &Path) -> Result<()> {
@@ -150,11 +152,11 @@ impl Phase<'_> {
         let address = self.kettle.address;
         let idle: Arc<Mutex<Vec<Connection>>> = Arc::default();
         let mut calls = JoinSet::new();
-        let mut due: HashMap<String, Instant> = HashMap::new();
+        let mut due: HashMap<String, (u64, Instant)> = HashMap::new();
         let begin = now() + Duration::from_millis(100);
-        for (number, thing) in (0..COMMANDS).zip(things()) {
+        for (number, thing) in (0..FIRST + COMMANDS).zip(things()) {
             let at = begin + Duration::from_micros(number * 1_000_000 / COMMANDS_PER_SECOND);
-            due.insert(thing.clone(), at);
+            due.insert(thing.clone(), (number, at));
             let idle = Arc::clone(&idle);
             calls.spawn(async move {
                 sleep_until(at.into()).await;
@@ -171,19 +173,22 @@ impl Phase<'_> {
                 connection.send(&request).await?.success()?;
                 let answered = now().duration_since(at);
                 idle.lock().await.push(connection);
-                anyhow::Ok(answered)
+                anyhow::Ok((number, answered))
             });
         }
-        let mut arrived = Histogram::default();
-        for _ in 0..COMMANDS {
+        let (mut first, mut arrived, mut answered) = (Histogram::default(), Histogram::default(), Histogram::default());
+        for _ in 0..FIRST + COMMANDS {
             let arrival = self.gateway.next().await?;
             ensure!(arrival.topic() == "DOWNLOAD_AND_INSTALL", "a command is {}", arrival.topic());
-            let at = due.remove(&arrival.thing()).context("a command for a thing that none was due for")?;
-            arrived.record(arrival.at.duration_since(at));
+            let (number, at) = due.remove(&arrival.thing()).context("a command for a thing that none was due for")?;
+            let histogram = if number < FIRST { &mut first } else { &mut arrived };
+            histogram.record(arrival.at.duration_since(at));
         }
-        let mut answered = Histogram::default();
         while let Some(call) = calls.join_next().await {
-            answered.record(call??);
+            let (number, after) = call??;
+            if number >= FIRST {
+                answered.record(after);
+            }
         }
         let millis = |histogram: &Histogram, share| histogram.quantile(share).as_secs_f64() * 1_000.0;
         let what = format!("DMF: from the assignment to the gateway, {COMMANDS_PER_SECOND}/s");
@@ -191,7 +196,8 @@ impl Phase<'_> {
         report.row(Row {
             wanted: Some(Wanted::Under(50.0)),
             note: format!(
-                "the calls were answered after {:.1} ms (p50), {:.1} ms (p99)",
+                "after a first second of {:.0} ms (p99); the calls were answered after {:.1} ms (p50), {:.1} ms (p99)",
+                millis(&first, 0.99),
                 millis(&answered, 0.5),
                 millis(&answered, 0.99)
             ),

@@ -149,7 +149,10 @@ impl Worker {
                 };
                 results.into_iter().map(fate).map(settled).collect()
             }
-            Group::Other => Ok(vec![settled(self.one(&ctx, first).await)?]),
+            Group::Other => {
+                let result = self.one(&ctx, first).await;
+                Ok(vec![settled(result.or_else(|error| done_before(first, error)))?])
+            }
         }
     }
 
@@ -258,6 +261,23 @@ fn settled(result: Result<Option<String>, Error>) -> Result<Fate, Error> {
         Err(error) if error.is_internal() => Err(error),
         Err(error) => Ok(Fate::Refused(error)),
     }
+}
+
+/// A message that the broker delivers again may have been carried out, and its answer lost: then that it can't be carried
+/// out a second time is no reason to refuse it.
+fn done_before(job: &Job, error: Error) -> Result<Option<String>, Error> {
+    let next = match (&job.incoming.request, error.kind) {
+        _ if !job.delivery.redelivered => None,
+        (Request::ThingRemoved { .. }, Kind::EntityNotFound) => Some(None),
+        (Request::AutoConfirm { .. }, Kind::AutoConfirmationAlreadyActive) => Some(None),
+        (Request::Status { thing, status, .. }, Kind::Absent | Kind::Gone)
+            if status.action_status == ActionStatus::Confirmed =>
+        {
+            Some(thing.clone())
+        }
+        _ => None,
+    };
+    next.ok_or(error)
 }
 
 /// Messages that can go together, in their order: of one tenant and one sort, no thing twice among registrations.
@@ -387,5 +407,67 @@ fn reason(kind: Kind) -> &'static str {
         Kind::Internal => "internal",
         Kind::ActionNotCancelable | Kind::Gone | Kind::Absent | Kind::AutoConfirmationAlreadyActive => "state",
         _ => "invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{ActionUpdateStatus, AutoConfirmation};
+
+    fn job(request: Request, redelivered: bool) -> Job {
+        let delivery = Delivery::mock(1, "dmf.exchange".into(), "".into(), redelivered, Vec::new());
+        Job { delivery, tenant: Tenant::new("T"), incoming: Incoming { tenant: "T".into(), request } }
+    }
+
+    fn created(thing: &str) -> Request {
+        Request::ThingCreated { thing: thing.into(), reply_to: "to".into(), body: None }
+    }
+
+    fn status(action_status: ActionStatus) -> Request {
+        let (timestamp, software_module_id, message, code) = (None, None, None, None);
+        let status = ActionUpdateStatus { action_id: 7, action_status, timestamp, software_module_id, message, code };
+        Request::Status { thing: Some("d".into()), status, correlation_id: None }
+    }
+
+    #[test]
+    fn what_was_done_before_is_not_refused_when_it_comes_again() {
+        let removed = || Request::ThingRemoved { thing: "d".into() };
+        let confirming = || Request::AutoConfirm {
+            thing: "d".into(),
+            wanted: AutoConfirmation { enabled: true, initiator: None, remark: None },
+        };
+        let confirmed = || status(ActionStatus::Confirmed);
+        let d = || Some("d".to_owned());
+        for (request, kind, next) in [
+            (removed(), Kind::EntityNotFound, None),
+            (confirming(), Kind::AutoConfirmationAlreadyActive, None),
+            (confirmed(), Kind::Absent, d()),
+            (confirmed(), Kind::Gone, d()),
+        ] {
+            let error = || Error::new(kind, "it is so already");
+            assert!(done_before(&job(request.clone(), false), error()).is_err(), "{request:?}");
+            assert_eq!(done_before(&job(request, true), error()).unwrap(), next);
+        }
+        for request in [confirming(), confirmed(), status(ActionStatus::Canceled)] {
+            let error = Error::new(Kind::EntityNotFound, "no such thing");
+            assert!(done_before(&job(request.clone(), true), error).is_err(), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn messages_go_together_as_long_as_no_order_is_lost() {
+        let jobs = [
+            created("a"),
+            created("b"),
+            created("a"),
+            status(ActionStatus::Running),
+            status(ActionStatus::Finished),
+            status(ActionStatus::Confirmed),
+            status(ActionStatus::Running),
+        ];
+        let groups = groups(jobs.into_iter().map(|request| job(request, false)).collect());
+        let sizes: Vec<usize> = groups.iter().map(|(_, jobs)| jobs.len()).collect();
+        assert_eq!(sizes, [2, 1, 2, 1, 1]);
     }
 }
