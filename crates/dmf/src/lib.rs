@@ -22,7 +22,7 @@ mod unparsable;
 pub mod wire;
 mod work;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kettle_domain::Services;
 use tokio::{sync::watch, task::JoinSet};
@@ -30,6 +30,9 @@ use tokio::{sync::watch, task::JoinSet};
 pub use settings::{Broker, Password, Queues, Settings, Tls};
 
 use crate::{publish::Publisher, receive::Receiver, send::Sender};
+
+/// How long DMF has to end, with what it has taken.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// DMF on this node.
 pub struct Dmf {
@@ -57,10 +60,16 @@ impl Dmf {
     /// Carries out and acknowledges what it has taken, and lets other nodes go on.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        while let Some(ended) = self.tasks.join_next().await {
-            if ended.is_err() {
-                tracing::error!("a task of DMF had panicked");
+        let ended = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if ended.is_err() {
+                    tracing::error!("a task of DMF had panicked");
+                }
             }
+        };
+        // What is cut off is not acknowledged: the broker delivers it again, and the next sender sends it again.
+        if tokio::time::timeout(GRACE, ended).await.is_err() {
+            tracing::warn!("DMF did not end in {GRACE:?}; it is cut off");
         }
     }
 }
