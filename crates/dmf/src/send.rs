@@ -53,9 +53,9 @@ enum SendError {
 
 /// Sends until `stopped`.
 pub async fn run(sender: Sender, mut stopped: watch::Receiver<bool>) {
-    let mut backoff = Backoff::default();
+    let (mut backoff, mut failing) = (Backoff::default(), Failing::default());
     while !*stopped.borrow() {
-        let pause = match sender.turn(&mut stopped, &mut backoff).await {
+        let pause = match sender.turn(&mut stopped, &mut backoff, &mut failing).await {
             Ok(()) => STAND_BY,
             Err(error) => {
                 if backoff.tries() == 0 || matches!(error, SendError::Database(_)) {
@@ -74,12 +74,17 @@ pub async fn run(sender: Sender, mut stopped: watch::Receiver<bool>) {
 
 impl Sender {
     /// Sends while this node has the right to, and the broker takes what is sent. Then another node may.
-    async fn turn(&self, stopped: &mut watch::Receiver<bool>, backoff: &mut Backoff) -> Result<(), SendError> {
+    async fn turn(
+        &self,
+        stopped: &mut watch::Receiver<bool>,
+        backoff: &mut Backoff,
+        failing: &mut Failing,
+    ) -> Result<(), SendError> {
         let name = format!("dmf-send-{}", self.host.name);
         let Some(queue) = Queue::acquire(&self.services, &name, self.host.tenants.clone()).await? else {
             return Ok(());
         };
-        let result = self.send_all(&queue, stopped, backoff).await;
+        let result = self.send_all(&queue, stopped, backoff, failing).await;
         queue.release().await?;
         result
     }
@@ -89,10 +94,10 @@ impl Sender {
         queue: &Queue,
         stopped: &mut watch::Receiver<bool>,
         backoff: &mut Backoff,
+        failing: &mut Failing,
     ) -> Result<(), SendError> {
         let mut written = self.services.events.service_events();
         let mut kept = Instant::now();
-        let mut failing = Failing::default();
         while !*stopped.borrow() {
             if kept.elapsed() >= KEEP {
                 if !queue.keep().await? {
@@ -103,7 +108,7 @@ impl Sender {
             written.mark_unchanged();
             let waiting = queue.waiting(CAUSES, &failing.given_up).await?;
             let some = !waiting.is_empty();
-            self.send(queue, waiting, &mut failing, &mut kept).await?;
+            self.send(queue, waiting, failing, &mut kept).await?;
             backoff.reset();
             if !some {
                 tokio::select! {
@@ -150,10 +155,7 @@ impl Sender {
             done.push(id);
         }
         self.publish(queue, &mut messages, kept, 0).await?;
-        if !done.is_empty() {
-            queue.sent(&done).await?;
-        }
-        Ok(())
+        Ok(queue.sent(&done).await?)
     }
 
     /// Publishes what has come together, if it is more than `least`.
@@ -179,7 +181,7 @@ impl Sender {
     }
 }
 
-/// Causes of which no commands can be made.
+/// Causes of which no commands can be made, over all turns of this node: each ends with the first that fails.
 #[derive(Default)]
 struct Failing {
     id: i64,
@@ -195,5 +197,18 @@ impl Failing {
         }
         self.tries += 1;
         self.tries < TRIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_given_up_after_some_tries_of_its_own() {
+        let mut failing = Failing::default();
+        assert_eq!((1..=TRIES).filter(|_| failing.again(7)).count(), 7);
+        assert!(!failing.again(7));
+        assert!(failing.again(8), "another one starts anew");
     }
 }

@@ -64,6 +64,9 @@ impl Queue {
     /// The commands of these causes have been sent. Fails if this node has lost the right to send; then another sends
     /// them again.
     pub async fn sent(&self, ids: &[i64]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         let Services { db, events, clock, .. } = &*self.services;
         let tx = kettle_cluster::Tx::begin(db, events, clock).await?;
         self.lease.fence(&tx).await?;
