@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 /// A change that nodes hear of. The serialized form is what `kt_outbox` holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +65,18 @@ impl Event {
 type Listener = Arc<dyn Fn(&Event, Origin) + Send + Sync>;
 type GapListener = Arc<dyn Fn() + Send + Sync>;
 
+/// Something that a node tells the others and nobody keeps: it may be lost, and says nothing about state in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gossip {
+    /// Who says it.
+    pub node: String,
+    pub topic: String,
+    pub text: String,
+}
+
+/// What is said faster than it can be told is lost, the oldest first.
+const GOSSIP_AT_ONCE: usize = 1_024;
+
 /// The event channel of one node.
 #[derive(Clone)]
 pub struct Events(Arc<Inner>);
@@ -75,6 +87,8 @@ struct Inner {
     whole: AtomicBool,
     wake_others: Notify,
     service_events: watch::Sender<()>,
+    said: broadcast::Sender<Gossip>,
+    heard: broadcast::Sender<Gossip>,
 }
 
 impl Events {
@@ -86,6 +100,8 @@ impl Events {
             whole: AtomicBool::new(true),
             wake_others: Notify::new(),
             service_events: watch::Sender::new(()),
+            said: broadcast::Sender::new(GOSSIP_AT_ONCE),
+            heard: broadcast::Sender::new(GOSSIP_AT_ONCE),
         }))
     }
 
@@ -123,6 +139,30 @@ impl Events {
         self.0.whole.store(false, Ordering::Release);
         let (events, db) = (self.clone(), db.clone());
         Some(tokio::spawn(crate::outbox::follow(events, db, pool)))
+    }
+
+    /// Tells the other nodes something, by whatever joins them; alone, nobody hears it. `topic` has no blank, and both
+    /// together have at most 7,900 bytes.
+    pub fn say(&self, topic: &str, text: String) {
+        let gossip = Gossip { node: self.node().to_owned(), topic: topic.to_owned(), text };
+        // Nobody listens where a node is alone.
+        let _ = self.0.said.send(gossip);
+    }
+
+    /// What other nodes say, from now on. Who is too slow misses some.
+    pub fn gossip(&self) -> broadcast::Receiver<Gossip> {
+        self.0.heard.subscribe()
+    }
+
+    /// What is to be told to the others.
+    pub(crate) fn said(&self) -> broadcast::Receiver<Gossip> {
+        self.0.said.subscribe()
+    }
+
+    pub(crate) fn hear(&self, gossip: Gossip) {
+        if gossip.node != self.node() {
+            let _ = self.0.heard.send(gossip);
+        }
     }
 
     pub(crate) fn deliver(&self, event: &Event, origin: Origin) {

@@ -13,7 +13,7 @@ pub mod service;
 mod tx;
 
 pub use clock::Clock;
-pub use events::{Event, Events, Origin};
+pub use events::{Event, Events, Gossip, Origin};
 pub use jobs::JobContext;
 pub use jobs::{Job, Jobs, LEASE_TTL};
 pub use lease::{Lease, LeaseError};

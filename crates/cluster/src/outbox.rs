@@ -9,10 +9,12 @@ use std::time::Duration;
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use sqlx::postgres::{PgListener, PgPool};
+use tokio::sync::broadcast::error::RecvError;
 
-use crate::{Event, Events, Lease, LeaseError, Tx, events::Origin, jobs::JobContext};
+use crate::{Event, Events, Gossip, Lease, LeaseError, Tx, events::Origin, jobs::JobContext};
 
 const CHANNEL: &str = "kettle_events";
+const GOSSIP_CHANNEL: &str = "kettle_gossip";
 /// How often a reader looks without having been woken.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A look that takes longer means the database can't be reached; caches are not used until it can.
@@ -27,18 +29,21 @@ pub(crate) async fn write(
     tx: &DatabaseTransaction,
     node: &str,
     event: &Event,
-    now_ms: i64,
 ) -> Result<(), DbErr> {
     let payload = serde_json::to_string(event).map_err(|e| DbErr::Custom(e.to_string()))?;
-    let sql = "INSERT INTO kt_outbox (node, tenant, kind, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
-    let values = [node.into(), event.tenant().into(), event.kind().into(), payload.into(), now_ms.into()];
-    tx.execute_raw(engine.statement(sql, values)).await?;
+    let sql = format!(
+        "INSERT INTO kt_outbox (node, tenant, kind, payload, created_at) VALUES ($1, $2, $3, $4, {})",
+        engine.now_ms()
+    );
+    let values = [node.into(), event.tenant().into(), event.kind().into(), payload.into()];
+    tx.execute_raw(engine.statement(&sql, values)).await?;
     Ok(())
 }
 
 /// Follows the outbox of a PostgreSQL database for as long as the process lives.
 pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
     let wake = tokio::spawn(wake_others(events.clone(), db.clone()));
+    tokio::spawn(gossip(events.clone(), db.clone()));
     loop {
         if let Err(error) = follow_once(&events, &db, &pool).await {
             tracing::warn!(%error, "the event channel is down; polls read the database until it is back");
@@ -54,13 +59,19 @@ pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
 
 async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), String> {
     let mut listener = PgListener::connect_with(pool).await.map_err(|e| e.to_string())?;
-    listener.listen(CHANNEL).await.map_err(|e| e.to_string())?;
+    listener.listen_all([CHANNEL, GOSSIP_CHANNEL]).await.map_err(|e| e.to_string())?;
     let mut snapshot = current_snapshot(db).await?;
     events.mended();
     tracing::debug!(node = events.node(), "event channel is up");
     loop {
         tokio::select! {
             received = listener.try_recv() => match received {
+                Ok(Some(heard)) if heard.channel() == GOSSIP_CHANNEL => {
+                    if let Some(gossip) = read_gossip(heard.payload()) {
+                        events.hear(gossip);
+                    }
+                    continue;
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return Err("the listening connection was lost".into()),
                 Err(error) => return Err(error.to_string()),
@@ -130,14 +141,40 @@ async fn wake_others(events: Events, db: Db) {
     }
 }
 
-/// Deletes rows that every node has had time to read. One bounded batch per call; returns how many rows went.
+/// Tells the others what this node says. What can't be told now is not told later.
+async fn gossip(events: Events, db: Db) {
+    let sql = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
+    let mut said = events.said();
+    loop {
+        match said.recv().await {
+            Ok(Gossip { node, topic, text }) => {
+                let values = [GOSSIP_CHANNEL.into(), format!("{node} {topic} {text}").into()];
+                if let Err(error) = db.write().execute_raw(Engine::Postgres.statement(sql, values)).await {
+                    tracing::debug!(%error, topic, "other nodes could not be told something");
+                }
+            }
+            Err(RecvError::Lagged(lost)) => tracing::debug!(lost, "some gossip was too much to tell"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn read_gossip(payload: &str) -> Option<Gossip> {
+    let mut parts = payload.splitn(3, ' ').map(str::to_owned);
+    Some(Gossip { node: parts.next()?, topic: parts.next()?, text: parts.next()? })
+}
+
+/// Deletes rows that every node has had time to read, by the database's clock: that of a node may be wrong. One bounded batch per call; returns how many rows went.
 pub async fn prune(ctx: &JobContext, lease: &Lease) -> Result<u64, LeaseError> {
     const BATCH: i64 = 10_000;
     let tx = Tx::begin(&ctx.db, &ctx.events, &ctx.clock).await?;
     lease.fence(&tx).await?;
-    let sql = "DELETE FROM kt_outbox WHERE id IN (SELECT id FROM kt_outbox WHERE created_at < $1 ORDER BY id LIMIT $2)";
-    let values = [(ctx.clock.now_ms() - KEEP_MS).into(), BATCH.into()];
-    let done = tx.execute_raw(tx.engine().statement(sql, values)).await?;
+    let sql = format!(
+        "DELETE FROM kt_outbox WHERE id IN \
+         (SELECT id FROM kt_outbox WHERE created_at < {} - $1 ORDER BY id LIMIT $2)",
+        tx.engine().now_ms()
+    );
+    let done = tx.execute_raw(tx.engine().statement(&sql, [KEEP_MS.into(), BATCH.into()])).await?;
     tx.commit().await?;
     Ok(done.rows_affected())
 }

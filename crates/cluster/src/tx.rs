@@ -58,7 +58,7 @@ impl Tx {
     /// outbox.
     pub async fn commit(self) -> Result<(), DbErr> {
         for event in &self.pending {
-            outbox::write(self.engine, &self.inner, self.events.node(), event, self.clock.now_ms()).await?;
+            outbox::write(self.engine, &self.inner, self.events.node(), event).await?;
         }
         service::write(self.engine, &self.inner, &self.for_services, self.clock.now_ms()).await?;
         self.inner.commit().await?;

@@ -40,6 +40,7 @@ pub const ALL: &[Migration] = &[
     migration!(3, "indexes"),
     migration!(4, "rollouts"),
     migration!(5, "dmf"),
+    migration!(6, "cluster"),
 ];
 
 impl Migration {

@@ -26,7 +26,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ),
     ("kettle-ddi", &["kettle-rest", "kettle-domain"]),
     ("kettle-mgmt", &["kettle-rest", "kettle-domain"]),
-    ("kettle-dmf", &["kettle-rest", "kettle-domain"]),
+    ("kettle-dmf", &["kettle-rest", "kettle-domain", "kettle-cluster"]),
     ("kettle-rest", &["kettle-domain"]),
     ("kettle-domain", &["kettle-cluster", "kettle-db", "kettle-ql"]),
     ("kettle-cluster", &["kettle-db"]),
@@ -35,9 +35,10 @@ const EDGES: [(&str, &[&str]); 9] = [
 ];
 
 /// Libraries that are at home in some crates only.
-const HOMES: [(&str, &[&str]); 4] = [
+const HOMES: [(&str, &[&str]); 5] = [
     ("axum", &["kettle", "kettle-ddi", "kettle-mgmt", "kettle-rest"]),
-    ("lapin", &["kettle-dmf"]),
+    ("lapin", &["kettle-dmf", "kettle-cluster"]),
+    ("redis", &["kettle-cluster"]),
     ("sea-orm", &["kettle-db", "kettle-cluster", "kettle-domain"]),
     ("sqlx", &["kettle-db", "kettle-cluster"]),
 ];

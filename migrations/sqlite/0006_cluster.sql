@@ -1,0 +1,52 @@
+-- What makes several nodes one server, beside leases and events.
+
+-- The oldest Kettle schema whose program still works beside this migration. 0: only this one and later ones.
+ALTER TABLE kt_migration ADD COLUMN works_from BIGINT NOT NULL DEFAULT 0;
+
+-- A row per node, written anew every few seconds: times are the database's, so that all nodes mean the same by them.
+CREATE TABLE kt_node (
+    id             VARCHAR(36) NOT NULL,
+    address        VARCHAR(255) NOT NULL,
+    roles          VARCHAR(64) NOT NULL,
+    version        VARCHAR(32) NOT NULL,
+    schema_version BIGINT NOT NULL,
+    started_at     BIGINT NOT NULL,
+    seen_at        BIGINT NOT NULL,
+    -- How long the node's last events of others were under way, in milliseconds.
+    event_lag      BIGINT NOT NULL,
+    -- Since when events of this node wait for the broker; null if none does.
+    untold_since   BIGINT,
+    CONSTRAINT kt_node_pkey PRIMARY KEY (id)
+);
+
+-- A service event of another server on the same broker is taken once, however often it is delivered.
+CREATE UNIQUE INDEX kt_idx_service_event_event_id ON kt_service_event (event_id);
+CREATE TABLE kt_taken_event (
+    event_id VARCHAR(36) NOT NULL,
+    taken_at BIGINT NOT NULL,
+    CONSTRAINT kt_taken_event_pkey PRIMARY KEY (event_id)
+);
+CREATE INDEX kt_idx_taken_event_taken_at ON kt_taken_event (taken_at);
+
+-- Logins that hold on every node: the key is a digest of what the client shows.
+CREATE TABLE kt_session (
+    id         VARCHAR(64) NOT NULL,
+    username   VARCHAR(255) NOT NULL,
+    created_at BIGINT NOT NULL,
+    seen_at    BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    CONSTRAINT kt_session_pkey PRIMARY KEY (id)
+);
+CREATE INDEX kt_idx_session_expires_at ON kt_session (expires_at);
+CREATE INDEX kt_idx_session_username ON kt_session (username);
+
+-- Logins that failed one after the other, by user and by address.
+CREATE TABLE kt_failed_login (
+    kind         VARCHAR(16) NOT NULL,
+    subject      VARCHAR(255) NOT NULL,
+    failures     BIGINT NOT NULL,
+    failed_at    BIGINT NOT NULL,
+    locked_until BIGINT NOT NULL,
+    CONSTRAINT kt_failed_login_pkey PRIMARY KEY (kind, subject)
+);
+CREATE INDEX kt_idx_failed_login_failed_at ON kt_failed_login (failed_at);
