@@ -3,13 +3,18 @@
 //! An event carries names, not state: who hears it drops what it has cached. It is delivered in this process right
 //! after the commit, and to other nodes through the outbox (see `outbox.rs`).
 
-use std::sync::{
-    Arc, RwLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast, watch};
+
+use crate::heard::{self, Heard};
 
 /// A change that nodes hear of. The serialized form is what `kt_outbox` holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,12 +93,21 @@ struct Inner {
     wake_others: Notify,
     service_events: watch::Sender<()>,
     said: broadcast::Sender<Gossip>,
-    heard: broadcast::Sender<Gossip>,
+    gossip: broadcast::Sender<Gossip>,
+    heard: Heard,
+    /// There is something to say about what was heard.
+    to_say: Notify,
+    lag_ms: AtomicI64,
 }
 
 impl Events {
     /// A channel for one process alone; it is whole from the start. `outbox::follow` joins it to other nodes.
     pub fn new(node: String) -> Events {
+        Events::waiting(node, Duration::ZERO)
+    }
+
+    /// The same; a commit waits for as long as `longest_wait` until the other nodes have heard of it.
+    pub fn waiting(node: String, longest_wait: Duration) -> Events {
         Events(Arc::new(Inner {
             node,
             listeners: RwLock::default(),
@@ -101,7 +115,10 @@ impl Events {
             wake_others: Notify::new(),
             service_events: watch::Sender::new(()),
             said: broadcast::Sender::new(GOSSIP_AT_ONCE),
-            heard: broadcast::Sender::new(GOSSIP_AT_ONCE),
+            gossip: broadcast::Sender::new(GOSSIP_AT_ONCE),
+            heard: Heard::new(longest_wait),
+            to_say: Notify::new(),
+            lag_ms: AtomicI64::new(0),
         }))
     }
 
@@ -151,7 +168,7 @@ impl Events {
 
     /// What other nodes say, from now on. Who is too slow misses some.
     pub fn gossip(&self) -> broadcast::Receiver<Gossip> {
-        self.0.heard.subscribe()
+        self.0.gossip.subscribe()
     }
 
     /// What is to be told to the others.
@@ -160,9 +177,55 @@ impl Events {
     }
 
     pub(crate) fn hear(&self, gossip: Gossip) {
-        if gossip.node != self.node() {
-            let _ = self.0.heard.send(gossip);
+        if gossip.node == self.node() {
+            return;
         }
+        if gossip.topic == heard::TOPIC {
+            return self.0.heard.said(&gossip.node, self.node(), &gossip.text);
+        }
+        let _ = self.0.gossip.send(gossip);
+    }
+
+    /// How many nodes are alive, this one included.
+    pub fn nodes(&self) -> usize {
+        self.0.heard.nodes()
+    }
+
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.0.heard
+    }
+
+    /// An event of another node, the row `row` of the outbox, is in force here: it is told so.
+    pub(crate) fn applied(&self, teller: &str, row: i64) {
+        self.0.heard.applied(teller, row);
+        self.0.to_say.notify_one();
+    }
+
+    /// Says what was heard, for as long as the process lives: at once, then all of a while together.
+    pub(crate) async fn say_what_is_heard(self) {
+        loop {
+            while !self.0.heard.has_to_say() {
+                self.0.to_say.notified().await;
+            }
+            for text in self.0.heard.take_to_say() {
+                self.say(heard::TOPIC, text);
+            }
+            tokio::time::sleep(self.0.heard.pause()).await;
+        }
+    }
+
+    /// How long the last events of other nodes were under way, in milliseconds.
+    pub fn lag_ms(&self) -> i64 {
+        self.0.lag_ms.load(Ordering::Relaxed)
+    }
+
+    /// Since when, by the database's clock, events of this node wait for a broker. No transport here lets them wait.
+    pub fn untold_since(&self) -> Option<i64> {
+        None
+    }
+
+    pub(crate) fn lagged(&self, ms: i64) {
+        self.0.lag_ms.store(ms, Ordering::Relaxed);
     }
 
     pub(crate) fn deliver(&self, event: &Event, origin: Origin) {

@@ -7,15 +7,14 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{Clock, Events, Lease, LeaseError, outbox};
 
-/// A node that dies in a pass holds up its job for no longer than this. A pass that may take longer extends its lease.
-pub const LEASE_TTL: Duration = Duration::from_secs(10);
-
 /// What a pass works with.
 #[derive(Clone)]
 pub struct JobContext {
     pub db: Db,
     pub events: Events,
     pub clock: Clock,
+    /// A node that dies in a pass holds up its job for no longer than this. A pass that may take longer refreshes its lease.
+    pub lease_time: Duration,
 }
 
 type Pass =
@@ -47,12 +46,11 @@ pub struct Jobs {
 
 impl Jobs {
     /// Starts `jobs` and the cluster's own: the pruning of the outbox.
-    pub fn start(db: &Db, events: &Events, clock: &Clock, jobs: Vec<Job>) -> Jobs {
+    pub fn start(ctx: JobContext, jobs: Vec<Job>) -> Jobs {
         let prune = Job::new("outbox-prune", Duration::from_secs(60), |ctx, lease| async move {
             while outbox::prune(&ctx, &lease).await? > 0 {}
             Ok(())
         });
-        let ctx = JobContext { db: db.clone(), events: events.clone(), clock: clock.clone() };
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for job in jobs.into_iter().chain([prune]) {
@@ -81,7 +79,9 @@ async fn run(job: Job, ctx: JobContext, mut stopped: watch::Receiver<bool>) {
 }
 
 async fn once(job: &Job, ctx: &JobContext) -> Result<(), LeaseError> {
-    let Some(lease) = Lease::acquire(&ctx.db, job.name, ctx.events.node(), LEASE_TTL).await? else { return Ok(()) };
+    let Some(lease) = Lease::acquire(&ctx.db, job.name, ctx.events.node(), ctx.lease_time).await? else {
+        return Ok(());
+    };
     let result = (job.pass)(ctx.clone(), lease.clone()).await;
     lease.release(&ctx.db).await?;
     result

@@ -24,6 +24,7 @@ pub struct Lease {
     name: String,
     holder: String,
     epoch: i64,
+    ttl: Duration,
 }
 
 impl Lease {
@@ -40,7 +41,8 @@ impl Lease {
         );
         let row =
             db.write().query_one_raw(engine.statement(&sql, [name.into(), holder.into(), millis(ttl).into()])).await?;
-        row.map(|r| Ok(Lease { name: name.into(), holder: holder.into(), epoch: r.try_get("", "epoch")? })).transpose()
+        row.map(|r| Ok(Lease { name: name.into(), holder: holder.into(), epoch: r.try_get("", "epoch")?, ttl }))
+            .transpose()
     }
 
     /// Frees all leases in a database that this process has for itself: who held one has died. Elsewhere they run out.
@@ -51,14 +53,20 @@ impl Lease {
         Ok(())
     }
 
-    /// Extends a lease that is still held; `false` if it has passed on.
-    pub async fn refresh(&self, db: &Db, ttl: Duration) -> Result<bool, DbErr> {
+    /// From taking or refreshing it to its end.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// Extends a lease that is still held, from now on; `false` if it has passed on.
+    pub async fn refresh(&self, db: &Db) -> Result<bool, DbErr> {
         let engine = db.engine();
         let sql = format!(
             "UPDATE kt_lease SET expires_at = {} + $1 WHERE name = $2 AND holder = $3 AND epoch = $4",
             engine.now_ms()
         );
-        let values = [millis(ttl).into(), self.name.as_str().into(), self.holder.as_str().into(), self.epoch.into()];
+        let values =
+            [millis(self.ttl).into(), self.name.as_str().into(), self.holder.as_str().into(), self.epoch.into()];
         Ok(db.write().execute_raw(engine.statement(&sql, values)).await?.rows_affected() == 1)
     }
 

@@ -2,20 +2,22 @@
 //! run under them.
 //!
 //! Every part works in one process on SQLite and, unchanged for its callers, between processes on PostgreSQL. Knows
-//! `kt_outbox`, `kt_service_event` and `kt_lease`; must not know a table of hawkBit's or a rule of the product.
+//! `kt_outbox`, `kt_service_event`, `kt_lease` and `kt_node`; must not know a table of hawkBit's or a rule of the product.
 
 mod clock;
 mod events;
+mod heard;
 mod jobs;
 mod lease;
+mod membership;
 pub mod outbox;
 pub mod service;
 mod tx;
 
 pub use clock::Clock;
 pub use events::{Event, Events, Gossip, Origin};
-pub use jobs::JobContext;
-pub use jobs::{Job, Jobs, LEASE_TTL};
+pub use jobs::{Job, JobContext, Jobs};
 pub use lease::{Lease, LeaseError};
+pub use membership::{About, DEAD_AFTER, Membership, Node, forget_all_alone, nodes};
 pub use service::ServiceEvent;
 pub use tx::Tx;

@@ -24,26 +24,23 @@ const WAKE_EVERY: Duration = Duration::from_millis(5);
 /// Rows older than this are pruned. A reader that was away for longer drops its caches anyway.
 const KEEP_MS: i64 = 5 * 60 * 1000;
 
-pub(crate) async fn write(
-    engine: Engine,
-    tx: &DatabaseTransaction,
-    node: &str,
-    event: &Event,
-) -> Result<(), DbErr> {
+/// Returns the row's id.
+pub(crate) async fn write(engine: Engine, tx: &DatabaseTransaction, node: &str, event: &Event) -> Result<i64, DbErr> {
     let payload = serde_json::to_string(event).map_err(|e| DbErr::Custom(e.to_string()))?;
     let sql = format!(
-        "INSERT INTO kt_outbox (node, tenant, kind, payload, created_at) VALUES ($1, $2, $3, $4, {})",
+        "INSERT INTO kt_outbox (node, tenant, kind, payload, created_at) VALUES ($1, $2, $3, $4, {}) RETURNING id",
         engine.now_ms()
     );
     let values = [node.into(), event.tenant().into(), event.kind().into(), payload.into()];
-    tx.execute_raw(engine.statement(&sql, values)).await?;
-    Ok(())
+    let row = tx.query_one_raw(engine.statement(&sql, values)).await?;
+    row.ok_or_else(|| DbErr::RecordNotInserted)?.try_get("", "id")
 }
 
 /// Follows the outbox of a PostgreSQL database for as long as the process lives.
 pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
     let wake = tokio::spawn(wake_others(events.clone(), db.clone()));
     tokio::spawn(gossip(events.clone(), db.clone()));
+    tokio::spawn(events.clone().say_what_is_heard());
     loop {
         if let Err(error) = follow_once(&events, &db, &pool).await {
             tracing::warn!(%error, "the event channel is down; polls read the database until it is back");
@@ -83,10 +80,11 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
             .await
             .map_err(|_| "reading the outbox timed out".to_owned())??;
         snapshot = next;
-        for (node, payload) in rows {
+        for Row { id, node, payload, age_ms } in rows {
             if node == events.node() {
                 continue;
             }
+            events.lagged(age_ms);
             match serde_json::from_str(&payload) {
                 Ok(event) => events.deliver(&event, Origin::Elsewhere),
                 // A newer node may send kinds that this one does not know: then nothing cached can be trusted.
@@ -96,6 +94,7 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
                     events.mended();
                 }
             }
+            events.applied(&node, id);
         }
     }
 }
@@ -107,10 +106,20 @@ async fn current_snapshot(db: &Db) -> Result<String, String> {
     row.try_get("", "snapshot").map_err(|e| e.to_string())
 }
 
+/// A row of another node, or of this one.
+struct Row {
+    id: i64,
+    node: String,
+    payload: String,
+    /// Since it was written, by the database's clock.
+    age_ms: i64,
+}
+
 /// The rows committed since `snapshot`, and the snapshot to go on from. Both come from one statement, so from one view
 /// of the database.
-async fn read_since(db: &Db, snapshot: &str) -> Result<(String, Vec<(String, String)>), String> {
-    let sql = "SELECT pg_current_snapshot()::text AS snapshot, o.node, o.payload \
+async fn read_since(db: &Db, snapshot: &str) -> Result<(String, Vec<Row>), String> {
+    let sql = "SELECT pg_current_snapshot()::text AS snapshot, o.id, o.node, o.payload, \
+               CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) - o.created_at AS age_ms \
                FROM (SELECT CAST($1 AS pg_snapshot) AS seen) s \
                LEFT JOIN kt_outbox o ON o.xid >= pg_snapshot_xmin(s.seen) AND NOT pg_visible_in_snapshot(o.xid, s.seen) \
                ORDER BY o.id";
@@ -119,10 +128,14 @@ async fn read_since(db: &Db, snapshot: &str) -> Result<(String, Vec<(String, Str
     let mut next = snapshot.to_owned();
     let mut found = Vec::new();
     for row in &rows {
-        next = row.try_get("", "snapshot").map_err(|e: DbErr| e.to_string())?;
-        let node: Option<String> = row.try_get("", "node").map_err(|e: DbErr| e.to_string())?;
-        let payload: Option<String> = row.try_get("", "payload").map_err(|e: DbErr| e.to_string())?;
-        found.extend(node.zip(payload));
+        let mut read = || -> Result<(), DbErr> {
+            next = row.try_get("", "snapshot")?;
+            let Some(id) = row.try_get("", "id")? else { return Ok(()) };
+            let (node, payload) = (row.try_get("", "node")?, row.try_get("", "payload")?);
+            found.push(Row { id, node, payload, age_ms: row.try_get("", "age_ms")? });
+            Ok(())
+        };
+        read().map_err(|e| e.to_string())?;
     }
     Ok((next, found))
 }

@@ -14,7 +14,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{JobContext, LEASE_TTL, Lease, LeaseError, Tx};
+use crate::{JobContext, Lease, LeaseError, Tx};
 
 /// Something that gateways are to be told. It carries names, not state: what is sent is read when it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,7 +177,7 @@ pub async fn drop_older(ctx: &JobContext, lease: &Lease, keep: Duration) -> Resu
         if batch == 0 {
             break;
         }
-        lease.refresh(&ctx.db, LEASE_TTL).await?;
+        lease.refresh(&ctx.db).await?;
     }
     if dropped > 0 {
         tracing::warn!(

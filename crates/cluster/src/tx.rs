@@ -55,12 +55,15 @@ impl Tx {
     }
 
     /// Writes the events beside the state, commits both, then tells them: this process at once, the others by the
-    /// outbox.
+    /// outbox. Returns when those that are alive have heard it, or after a bounded wait.
     pub async fn commit(self) -> Result<(), DbErr> {
+        let mut last_row = None;
         for event in &self.pending {
-            outbox::write(self.engine, &self.inner, self.events.node(), event).await?;
+            last_row = Some(outbox::write(self.engine, &self.inner, self.events.node(), event).await?);
         }
         service::write(self.engine, &self.inner, &self.for_services, self.clock.now_ms()).await?;
+        // The rows of one transaction come to be seen together, and the last of them is told last.
+        let hearing = last_row.and_then(|row| self.events.heard().expect(row));
         self.inner.commit().await?;
         for event in &self.pending {
             self.events.deliver(event, Origin::Here);
@@ -70,6 +73,9 @@ impl Tx {
         }
         if !(self.pending.is_empty() && self.for_services.is_empty()) {
             self.events.committed();
+        }
+        if let Some(hearing) = hearing {
+            hearing.wait().await;
         }
         Ok(())
     }

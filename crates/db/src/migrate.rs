@@ -8,6 +8,8 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use crate::{Db, Engine, Settings};
 
+/// From this migration on, the table of migrations says what works beside each.
+const SAYS_WORKS_FROM: i64 = 6;
 /// The oldest hawkBit schema whose tables are those of `0001`.
 const OLDEST_HAWKBIT: [u64; 3] = [1, 20, 0];
 /// Serializes nodes that start at once on one PostgreSQL database. Any constant will do.
@@ -18,15 +20,22 @@ const ADVISORY_LOCK: i64 = 0x6b65_7474_6c65;
 pub struct Migration {
     pub version: i64,
     pub name: &'static str,
+    /// The oldest schema whose program still works beside this one: nodes of two versions run side by side while a cluster
+    /// is upgraded. A migration only adds then; what it makes needless, a later one removes.
+    works_from: i64,
     sqlite: &'static str,
     postgres: &'static str,
 }
 
 macro_rules! migration {
     ($version:literal, $name:literal) => {
+        migration!($version, $name, works_from: $version)
+    };
+    ($version:literal, $name:literal, works_from: $from:literal) => {
         Migration {
             version: $version,
             name: $name,
+            works_from: $from,
             sqlite: include_str!(concat!("../../../migrations/sqlite/000", $version, "_", $name, ".sql")),
             postgres: include_str!(concat!("../../../migrations/postgres/000", $version, "_", $name, ".sql")),
         }
@@ -58,8 +67,11 @@ pub enum Found {
     Empty,
     /// hawkBit's tables, with the version its history table names (none if that table is absent).
     Hawkbit(Option<String>),
-    /// Ours, with the newest migration applied.
-    Kettle(i64),
+    /// Ours, with the newest migration applied, and the oldest schema whose program works with that.
+    Kettle {
+        version: i64,
+        works_from: i64,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,10 +82,14 @@ pub enum MigrateError {
     )]
     TooOld(String),
     #[error(
-        "this database was written by a newer Kettle (schema {found}, this one knows {known}). Start that version, or \
-         restore a backup made before it"
+        "this database was written by a newer Kettle (schema {found}, this one knows {known}, and {needed} is needed at \
+         least). Start that version, or restore a backup made before it"
     )]
-    Newer { found: i64, known: i64 },
+    Newer { found: i64, known: i64, needed: i64 },
+    #[error(
+        "this database lacks migrations (schema {found}, this version needs {needed}): was an older backup restored?"
+    )]
+    Older { found: i64, needed: i64 },
     #[error("migration {version} ({name}) failed and was rolled back: {source}")]
     Failed { version: i64, name: &'static str, source: DbErr },
     #[error(transparent)]
@@ -112,7 +128,7 @@ pub async fn run(db: &Db) -> Result<Outcome, MigrateError> {
     }
     let found = inspect(db.engine(), &tx).await?;
     let applied = pending(&found)?;
-    if !matches!(found, Found::Kettle(_)) {
+    if !matches!(found, Found::Kettle { .. }) {
         tx.execute_unprepared(
             "CREATE TABLE kt_migration (version bigint NOT NULL PRIMARY KEY, name varchar(128) NOT NULL, \
              applied_at bigint NOT NULL)",
@@ -132,33 +148,60 @@ pub async fn run(db: &Db) -> Result<Outcome, MigrateError> {
 }
 
 async fn note(engine: Engine, tx: &DatabaseTransaction, migration: &Migration) -> Result<(), DbErr> {
-    let sql = format!("INSERT INTO kt_migration (version, name, applied_at) VALUES ($1, $2, {})", engine.now_ms());
+    let now = engine.now_ms();
+    let sql = format!("INSERT INTO kt_migration (version, name, applied_at) VALUES ($1, $2, {now})");
     tx.execute_raw(engine.statement(&sql, [migration.version.into(), migration.name.into()])).await?;
+    if migration.version >= SAYS_WORKS_FROM {
+        let sql = "UPDATE kt_migration SET works_from = $1 WHERE version = $2";
+        tx.execute_raw(engine.statement(sql, [migration.works_from.into(), migration.version.into()])).await?;
+    }
     Ok(())
 }
 
+/// Whether the database's schema is one that this version works with, now.
+pub async fn check(db: &Db) -> Result<(), MigrateError> {
+    let found = inspect(db.engine(), db.read()).await?;
+    if pending(&found)?.is_empty() {
+        return Ok(());
+    }
+    let found = if let Found::Kettle { version, .. } = found { version } else { 0 };
+    Err(MigrateError::Older { found, needed: known() })
+}
+
+/// The newest schema that this version knows.
+pub fn known() -> i64 {
+    ALL.last().map_or(0, |m| m.version)
+}
+
 fn pending(found: &Found) -> Result<Vec<Migration>, MigrateError> {
-    let known = ALL.last().map_or(0, |m| m.version);
+    let known = known();
     let done = match found {
         Found::Empty => 0,
         Found::Hawkbit(Some(version)) if parse_version(version) < OLDEST_HAWKBIT => {
             return Err(MigrateError::TooOld(version.clone()));
         }
         Found::Hawkbit(_) => 1,
-        Found::Kettle(version) if *version > known => {
-            return Err(MigrateError::Newer { found: *version, known });
+        Found::Kettle { version, works_from } if *works_from > known => {
+            return Err(MigrateError::Newer { found: *version, known, needed: *works_from });
         }
-        Found::Kettle(version) => *version,
+        Found::Kettle { version, .. } => *version,
     };
     Ok(ALL.iter().filter(|m| m.version > done).copied().collect())
 }
 
 async fn inspect(engine: Engine, db: &impl ConnectionTrait) -> Result<Found, DbErr> {
     if table_exists(engine, db, "kt_migration").await? {
-        let sql = "SELECT coalesce(max(version), 0) AS version FROM kt_migration";
-        let row = db.query_one_raw(engine.statement(sql, [])).await?;
-        let version: i64 = row.map(|r| r.try_get("", "version")).transpose()?.unwrap_or(0);
-        return Ok(Found::Kettle(version));
+        let number = async |sql: &str| {
+            let row = db.query_one_raw(engine.statement(sql, [])).await?;
+            row.map_or(Ok(0), |row| row.try_get::<i64>("", "n"))
+        };
+        let version = number("SELECT coalesce(max(version), 0) AS n FROM kt_migration").await?;
+        let works_from = if version < SAYS_WORKS_FROM {
+            version
+        } else {
+            number("SELECT max(CASE works_from WHEN 0 THEN version ELSE works_from END) AS n FROM kt_migration").await?
+        };
+        return Ok(Found::Kettle { version, works_from });
     }
     if !table_exists(engine, db, "sp_target").await? {
         return Ok(Found::Empty);
@@ -203,6 +246,15 @@ mod tests {
         {
             assert_eq!(pending(&Found::Hawkbit(Some(version.into()))).is_ok(), taken, "{version}");
         }
-        assert!(pending(&Found::Kettle(99)).is_err());
+    }
+
+    #[test]
+    fn a_newer_schema_is_taken_if_it_says_so() {
+        let newer = |works_from| pending(&Found::Kettle { version: 99, works_from });
+        assert!(newer(99).is_err());
+        assert!(newer(known() + 1).is_err());
+        assert!(newer(known()).unwrap().is_empty());
+        let older = Found::Kettle { version: known() - 1, works_from: known() - 1 };
+        assert_eq!(pending(&older).unwrap().len(), 1);
     }
 }

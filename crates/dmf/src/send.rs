@@ -27,8 +27,7 @@ use crate::{
 const CAUSES: usize = 100;
 /// How many messages are on their way at once.
 const MESSAGES: usize = 500;
-/// How often the right to send is renewed, and asked for by those who stand by.
-const KEEP: Duration = Duration::from_secs(3);
+/// How often the right to send is asked for by those who stand by.
 const STAND_BY: Duration = Duration::from_secs(1);
 /// What may be waiting is looked for this often without having been woken.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -99,7 +98,7 @@ impl Sender {
         let mut written = self.services.events.service_events();
         let mut kept = Instant::now();
         while !*stopped.borrow() {
-            if kept.elapsed() >= KEEP {
+            if kept.elapsed() >= queue.keep_every() {
                 if !queue.keep().await? {
                     return Ok(());
                 }
@@ -172,7 +171,7 @@ impl Sender {
         self.publisher.publish(messages).await?;
         metrics::sent(messages.len());
         messages.clear();
-        if kept.elapsed() >= KEEP {
+        if kept.elapsed() >= queue.keep_every() {
             // Lost or not, the transaction that takes the causes away will tell.
             queue.keep().await?;
             *kept = Instant::now();

@@ -33,6 +33,8 @@ pub struct Settings {
     pub proxy_headers: ProxyHeaders,
     /// How long a download id can be used.
     pub download_id_ttl: Duration,
+    /// How long a node that dies holds up what it worked on.
+    pub lease_time: Duration,
 }
 
 /// When target filters assign by themselves (semantics.md A7, F3).
@@ -184,6 +186,7 @@ impl Default for Settings {
             artifact_urls: ArtifactUrls::default(),
             proxy_headers: ProxyHeaders { controller_id: "X-Controller-Id".into(), authority: "X-Authority".into() },
             download_id_ttl: Duration::from_secs(300),
+            lease_time: Duration::from_secs(10),
         }
     }
 }

@@ -1,17 +1,13 @@
-//! Accepting connections, and ending without breaking one off: readiness goes false, the listener closes, requests
-//! under way finish.
+//! Accepting connections, and ending without breaking one off: readiness goes false, requests are still taken until load
+//! balancers have noticed, the listener closes, requests under way finish.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::ConnectInfo,
+    http::{HeaderValue, Version, header::CONNECTION},
 };
-
-use axum::{Router, extract::ConnectInfo};
 use hyper::{
     Request,
     body::Incoming,
@@ -28,6 +24,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
     sync::watch,
+    time::Instant,
 };
 use tokio_rustls::server::TlsStream;
 use tower::Service;
@@ -36,19 +33,25 @@ use crate::tls::{self, Tls};
 
 /// Whether this node wants requests; false from the moment it is told to stop.
 #[derive(Clone, Debug)]
-pub struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<watch::Sender<bool>>);
 
 impl Readiness {
     pub fn new() -> Readiness {
-        Readiness(Arc::new(AtomicBool::new(true)))
+        Readiness(Arc::new(watch::Sender::new(true)))
     }
 
     pub fn wanted(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
+    }
+
+    /// Returns when the node was told to stop.
+    pub async fn ended(&self) {
+        // The sender is here.
+        let _ = self.0.subscribe().wait_for(|wanted| !*wanted).await;
     }
 
     fn end(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.0.send_replace(false);
     }
 }
 
@@ -57,11 +60,14 @@ impl Readiness {
 pub struct Timeouts {
     /// From the first byte of a request's head to its last.
     pub header: Duration,
-    /// For requests under way when the server is told to stop.
+    /// From SIGTERM to the last connection that is taken.
+    pub drain: Duration,
+    /// For requests under way after that.
     pub grace: Duration,
 }
 
-/// Serves until SIGTERM or SIGINT, then lets requests under way finish. A second signal ends at once.
+/// Serves until SIGTERM or SIGINT, and after SIGTERM for the time of the drain; then lets requests under way finish. A second
+/// signal goes one step on.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
@@ -72,11 +78,19 @@ pub async fn serve(
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let connections = GracefulShutdown::new();
     let (stopping, stop) = watch::channel(());
+    let mut closing = None;
     loop {
+        let closed = async {
+            match closing {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let connection = Connection { peer, router: router.clone(), timeouts, watcher: connections.watcher() };
+                    let (router, readiness) = (router.clone(), readiness.clone());
+                    let connection = Connection { peer, router, readiness, timeouts, watcher: connections.watcher() };
                     tokio::spawn(connection.run(stream, tls.clone(), stop.clone()));
                 }
                 Err(error) => {
@@ -85,8 +99,16 @@ pub async fn serve(
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
-            _ = term.recv() => break,
+            _ = term.recv() => {
+                if closing.is_some() || timeouts.drain.is_zero() {
+                    break;
+                }
+                tracing::info!(drain = ?timeouts.drain, "stopping: not ready any more, requests are still taken");
+                closing = Some(Instant::now() + timeouts.drain);
+                readiness.end();
+            }
             _ = int.recv() => break,
+            () = closed => break,
         }
     }
     readiness.end();
@@ -104,6 +126,7 @@ pub async fn serve(
 struct Connection {
     peer: SocketAddr,
     router: Router,
+    readiness: Readiness,
     timeouts: Timeouts,
     watcher: Watcher,
 }
@@ -138,7 +161,7 @@ impl Connection {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.timeouts.header)
-            .serve_connection(TokioIo::new(stream), service(self.router, self.peer, over_tls));
+            .serve_connection(TokioIo::new(stream), service(self.router, self.readiness, self.peer, over_tls));
         self.watcher.watch(connection).await
     }
 
@@ -147,7 +170,7 @@ impl Connection {
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(self.timeouts.header)
-            .serve_connection(TokioIo::new(stream), service(self.router, self.peer, true));
+            .serve_connection(TokioIo::new(stream), service(self.router, self.readiness, self.peer, true));
         self.watcher.watch(connection).await
     }
 }
@@ -162,6 +185,7 @@ fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
 
 fn service(
     router: Router,
+    readiness: Readiness,
     peer: SocketAddr,
     over_tls: bool,
 ) -> impl hyper::service::Service<
@@ -175,6 +199,15 @@ fn service(
         if over_tls {
             request.extensions_mut().insert(OverTls);
         }
-        router.clone().call(request)
+        let has_connections = request.version() < Version::HTTP_2;
+        let (answer, readiness) = (router.clone().call(request), readiness.clone());
+        async move {
+            let mut answer = answer.await?;
+            // Who keeps connections goes elsewhere then, before the listener closes.
+            if has_connections && !readiness.wanted() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
+        }
     })
 }

@@ -1,6 +1,7 @@
 //! `kettle`: the server, its migrations and its configuration as one program.
 
 mod config;
+mod health;
 mod lifecycle;
 mod log;
 mod openapi;
@@ -39,6 +40,8 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Print the nodes that run on this database, or did a short while ago.
+    Nodes(Overrides),
     /// Print the effective configuration, secrets masked, and where each value comes from.
     Config(Overrides),
 }
@@ -62,6 +65,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate { overrides, dry_run } => {
             let loaded = load(&overrides)?;
             runtime()?.block_on(serve::migrate(&loaded.config, dry_run))
+        }
+        Command::Nodes(overrides) => {
+            let loaded = load(&overrides)?;
+            runtime()?.block_on(serve::nodes(&loaded.config))
         }
         Command::Config(overrides) => {
             let loaded = load(&overrides)?;

@@ -1,11 +1,11 @@
 //! `kettle serve` and `kettle migrate`: from a configuration to a running node, and back down.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
-use axum::{Router, extract::State, http::StatusCode, routing::get};
-use kettle_cluster::{Clock, Events, Job, Jobs, Lease};
-use kettle_db::{Db, migrate};
+use axum::{Router, routing::get};
+use kettle_cluster::{About, Clock, Events, Job, JobContext, Jobs, Lease, Membership};
+use kettle_db::{Db, Engine, migrate};
 use kettle_dmf::Dmf;
 use kettle_domain::{
     Services, Tenant, actions, artifacts, commands, download_ids, error::Kind, rollouts, target_filters, targets,
@@ -17,13 +17,15 @@ use tokio::net::TcpListener;
 
 use crate::{
     config::{Config, Loaded},
+    health::{self, Health},
     lifecycle::{self, Readiness, Timeouts},
     log, openapi,
     tls::Tls,
     ui, wiring,
 };
 
-const READY_TIMEOUT: Duration = Duration::from_secs(2);
+/// What load balancers are given to notice that a node of a cluster stops.
+const DRAIN: Duration = Duration::from_secs(5);
 const FOLD_TOTALS_EVERY: Duration = Duration::from_secs(10);
 const DROP_UNSENT_EVERY: Duration = Duration::from_secs(3600);
 const PRUNE_DOWNLOAD_IDS_EVERY: Duration = Duration::from_secs(60);
@@ -43,15 +45,25 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     for migration in &done.applied {
         tracing::info!(migration.version, migration.name, "applied a migration");
     }
+    if let migrate::Found::Kettle { version, .. } = done.found
+        && version > migrate::known()
+    {
+        tracing::warn!(version, known = migrate::known(), "the database is a newer Kettle's; this one works beside it");
+    }
     totals::rebuild(&db).await.context("correcting the kept totals")?;
     Lease::free_all_alone(&db).await.context("freeing the leases of a server that has died")?;
+    kettle_cluster::forget_all_alone(&db).await.context("forgetting a server that has died")?;
     let node = uuid::Uuid::new_v4().to_string();
     let storage = artifacts::Storage::open(config.artifacts.clone())
         .with_context(|| format!("opening the artifact folder {}", config.artifacts.display()))?;
-    let (events, clock) = (Events::new(node), Clock::system());
+    let (events, clock) = (Events::waiting(node, config.cluster.write_wait), Clock::system());
     let (settings, rules) = (wiring::settings(&config), wiring::rules(&config)?);
     let services = Services::new(db.clone(), events.clone(), clock.clone(), settings, storage, rules);
     artifacts::sweep(&services).await.context("sweeping the artifact folder")?;
+    let listener = TcpListener::bind(config.server.listen())
+        .await
+        .with_context(|| format!("listening on {}", config.server.listen()))?;
+    let membership = join(&config, &services, listener.local_addr()?).await?;
     let following = events.follow(&db);
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
     let unsent = Job::new("service-events-drop", DROP_UNSENT_EVERY, |ctx, lease| async move {
@@ -61,17 +73,17 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         download_ids::prune(&ctx, &lease).await
     });
     let own = [fold, unsent, prune].into_iter().chain(clean_up(&config, &services)).collect();
-    let jobs = Jobs::start(&db, &events, &clock, own);
+    let lease_time = config.cluster.lease_time;
+    let jobs = Jobs::start(JobContext { db: db.clone(), events: events.clone(), clock, lease_time }, own);
     let rolling_out = config.rollouts.enabled.then(|| rollouts::Scheduler::start(&services));
     let assigning = config.auto_assign.enabled.then(|| target_filters::Scheduler::start(&services));
     let dmf = start_dmf(&config, &services).await?;
     let flushing = tokio::spawn(flush_last_seen(services.clone()));
     let renewing = tls.clone().map(|tls| tokio::spawn(tls.renew()));
 
-    let listener = TcpListener::bind(config.server.listen())
-        .await
-        .with_context(|| format!("listening on {}", config.server.listen()))?;
+    let background = Background { dmf, jobs, rolling_out, assigning };
     let readiness = Readiness::new();
+    let handing_over = tokio::spawn(background.stop_after(readiness.clone()));
     let router = router(&config, &services, users, readiness.clone(), metrics);
     tracing::info!(
         address = %listener.local_addr()?,
@@ -85,19 +97,18 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         "Kettle {} is ready",
         env!("CARGO_PKG_VERSION")
     );
-    let timeouts = Timeouts { header: config.server.header_timeout, grace: config.server.shutdown_grace };
+    let drain = if db.engine() == Engine::Postgres { DRAIN } else { Duration::ZERO };
+    let timeouts = Timeouts {
+        header: config.server.header_timeout,
+        drain: config.server.shutdown_drain.unwrap_or(drain),
+        grace: config.server.shutdown_grace,
+    };
     lifecycle::serve(listener, tls, router, readiness, timeouts).await?;
 
-    if let Some(dmf) = dmf {
-        dmf.stop().await;
+    if handing_over.await.is_err() {
+        tracing::error!("the end of the background work had panicked");
     }
-    jobs.stop().await;
-    if let Some(rolling_out) = rolling_out {
-        rolling_out.stop().await;
-    }
-    if let Some(assigning) = assigning {
-        assigning.stop().await;
-    }
+    membership.leave().await;
     flushing.abort();
     if let Some(renewing) = renewing {
         renewing.abort();
@@ -124,11 +135,11 @@ pub async fn migrate(config: &Config, dry_run: bool) -> anyhow::Result<()> {
         db.close().await;
         outcome
     };
-    match &outcome.found {
+    match outcome.found {
         migrate::Found::Empty => println!("The database is empty."),
-        migrate::Found::Hawkbit(Some(version)) => println!("The database is hawkBit's, schema {version}."),
+        migrate::Found::Hawkbit(Some(ref version)) => println!("The database is hawkBit's, schema {version}."),
         migrate::Found::Hawkbit(None) => println!("The database has hawkBit's tables, without their history."),
-        migrate::Found::Kettle(version) => println!("The database is Kettle's, schema {version}."),
+        migrate::Found::Kettle { version, .. } => println!("The database is Kettle's, schema {version}."),
     }
     let verb = if dry_run { "Would apply" } else { "Applied" };
     for migration in &outcome.applied {
@@ -191,9 +202,7 @@ fn router(
         cors: wiring::cors(&config.security.cors),
     };
     let state = AppState { services: services.clone(), users: Arc::new(users), http: Arc::new(http) };
-    let health = Router::new()
-        .route("/health/live", get(async || "live\n"))
-        .route("/health/ready", get(ready).with_state((services.clone(), readiness)))
+    let health = health::routes(Health { services: services.clone(), readiness })
         .route("/metrics", get(async move || metrics.render()));
     let mut apis = Router::new();
     if config.roles.mgmt {
@@ -215,15 +224,73 @@ fn request_log(config: &Config) -> kettle_rest::RequestLog {
     }
 }
 
-/// Ready while the node wants requests and its database answers.
-async fn ready(State((services, readiness)): State<(Arc<Services>, Readiness)>) -> (StatusCode, &'static str) {
-    if !readiness.wanted() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+/// What works by itself.
+struct Background {
+    dmf: Option<Dmf>,
+    jobs: Jobs,
+    rolling_out: Option<rollouts::Scheduler>,
+    assigning: Option<target_filters::Scheduler>,
+}
+
+impl Background {
+    /// Hands all work over as soon as the node is told to stop, while requests are still taken.
+    async fn stop_after(self, readiness: Readiness) {
+        readiness.ended().await;
+        let dmf = async {
+            if let Some(dmf) = self.dmf {
+                dmf.stop().await;
+            }
+        };
+        let rolling_out = async {
+            if let Some(rolling_out) = self.rolling_out {
+                rolling_out.stop().await;
+            }
+        };
+        let assigning = async {
+            if let Some(assigning) = self.assigning {
+                assigning.stop().await;
+            }
+        };
+        tokio::join!(dmf, rolling_out, assigning, self.jobs.stop());
     }
-    match tokio::time::timeout(READY_TIMEOUT, services.db.ping()).await {
-        Ok(Ok(())) => (StatusCode::OK, "ready\n"),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+}
+
+/// Makes this node known to the others.
+async fn join(config: &Config, services: &Services, listening: SocketAddr) -> anyhow::Result<Membership> {
+    let about = About {
+        address: config.cluster.address.clone().unwrap_or_else(|| listening.to_string()),
+        roles: config.roles.names().join(","),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        schema_version: migrate::known(),
+    };
+    let Services { db, events, clock, .. } = services;
+    Membership::join(db, events, clock, about).await.context("joining the other nodes")
+}
+
+/// Prints the nodes of the cluster.
+pub async fn nodes(config: &Config) -> anyhow::Result<()> {
+    let db = connect(config).await?;
+    let nodes = kettle_cluster::nodes(&db).await.context("reading the nodes; has `kettle migrate` been run?")?;
+    db.close().await;
+    if nodes.is_empty() {
+        println!("No node runs on this database.");
+        return Ok(());
     }
+    println!(
+        "{:<36}  {:<5}  {:<21}  {:<12}  {:<8}  {:<20}  LAG",
+        "NODE", "STATE", "ADDRESS", "ROLES", "VERSION", "SINCE"
+    );
+    for node in nodes {
+        let state = if node.alive { "alive" } else { "lost" };
+        let since =
+            jiff::Timestamp::from_millisecond(node.started_at).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ");
+        let kettle_cluster::About { address, roles, version, .. } = node.about;
+        println!(
+            "{:<36}  {state:<5}  {address:<21}  {roles:<12}  {version:<8}  {since:<20}  {} ms",
+            node.id, node.event_lag
+        );
+    }
+    Ok(())
 }
 
 /// DMF, if this node serves it. Over HTTP a tenant comes to be with its first user's request; devices of gateways may come

@@ -147,6 +147,7 @@ pub fn settings(config: &Config) -> Settings {
         artifact_urls: artifact_urls(config),
         proxy_headers: proxy_headers(config),
         download_id_ttl: config.dmf.download_id_ttl,
+        lease_time: config.cluster.lease_time,
     }
 }
 

@@ -385,7 +385,12 @@ impl Node {
     async fn fold(&self) {
         let (db, events) = (self.services.db.clone(), self.services.events.clone());
         let lease = Lease::acquire(&db, "totals-fold", events.node(), Duration::ZERO).await.unwrap().unwrap();
-        totals::fold(&JobContext { db, events, clock: self.clock.clone() }, &lease).await.unwrap();
+        totals::fold(
+            &JobContext { db, events, clock: self.clock.clone(), lease_time: Duration::from_secs(10) },
+            &lease,
+        )
+        .await
+        .unwrap();
     }
 }
 

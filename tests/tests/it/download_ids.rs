@@ -248,7 +248,12 @@ impl Issuer {
     async fn prune(&self) {
         let Services { db, events, clock, .. } = &*self.services;
         let lease = Lease::acquire(db, "prune", events.node(), PATIENCE).await.unwrap().unwrap();
-        let ctx = JobContext { db: db.clone(), events: events.clone(), clock: clock.clone() };
+        let ctx = JobContext {
+            db: db.clone(),
+            events: events.clone(),
+            clock: clock.clone(),
+            lease_time: Duration::from_secs(10),
+        };
         download_ids::prune(&ctx, &lease).await.unwrap();
     }
 }

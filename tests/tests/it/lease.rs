@@ -97,7 +97,7 @@ async fn the_same_node_cannot_work_under_its_earlier_epoch() {
         let earlier = acquire(&store.db, "a", NONE).await.unwrap();
         acquire(&store.db, "a", LONG).await.unwrap();
         assert!(matches!(work(&store.db, &events, &earlier, "x").await, Err(LeaseError::Lost(_))));
-        assert!(!earlier.refresh(&store.db, LONG).await.unwrap());
+        assert!(!earlier.refresh(&store.db).await.unwrap());
     })
     .await;
 }
@@ -105,14 +105,16 @@ async fn the_same_node_cannot_work_under_its_earlier_epoch() {
 #[tokio::test]
 async fn refreshing_extends_a_lease_until_it_has_passed_on() {
     on_each_store(async |store| {
-        let a = acquire(&store.db, "a", NONE).await.unwrap();
-        assert!(a.refresh(&store.db, LONG).await.unwrap(), "run out, but nobody took it");
+        let a = acquire(&store.db, "a", LONG).await.unwrap();
+        let run_out = async || store.execute("UPDATE kt_lease SET expires_at = 0").await;
+        run_out().await;
+        assert!(a.refresh(&store.db).await.unwrap(), "run out, but nobody took it");
         assert!(acquire(&store.db, "b", LONG).await.is_none(), "it was extended");
-        assert!(a.refresh(&store.db, NONE).await.unwrap());
-        let b = acquire(&store.db, "b", NONE).await.unwrap();
-        assert!(!a.refresh(&store.db, LONG).await.unwrap(), "it has passed on");
+        run_out().await;
+        let b = acquire(&store.db, "b", LONG).await.unwrap();
+        assert!(!a.refresh(&store.db).await.unwrap(), "it has passed on");
         assert_eq!(row(&store).await, ("b".to_owned(), 2));
-        assert!(b.refresh(&store.db, LONG).await.unwrap());
+        assert!(b.refresh(&store.db).await.unwrap());
     })
     .await;
 }

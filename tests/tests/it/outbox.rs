@@ -232,7 +232,12 @@ async fn pruning_removes_old_rows_only() {
         store.execute(&format!("UPDATE kt_outbox SET created_at = created_at - {KEPT}")).await;
         node.tell(&changed("T", &["new"])).await;
 
-        let ctx = JobContext { db: store.db.clone(), events: node.events.clone(), clock: node.clock.clone() };
+        let ctx = JobContext {
+            db: store.db.clone(),
+            events: node.events.clone(),
+            clock: node.clock.clone(),
+            lease_time: Duration::from_secs(10),
+        };
         let lease = Lease::acquire(&store.db, "outbox-prune", "a", TRAVEL).await.unwrap().unwrap();
         assert_eq!(outbox::prune(&ctx, &lease).await.unwrap(), 1);
         assert_eq!(outbox::prune(&ctx, &lease).await.unwrap(), 0);

@@ -156,7 +156,12 @@ async fn what_nobody_acts_on_is_dropped_in_time() {
         node.clock.advance(i64::try_from(DAY.as_millis()).unwrap());
         node.write(&[canceled("T", 9002)]).await;
 
-        let ctx = JobContext { db: node.db.clone(), events: node.events.clone(), clock: node.clock.clone() };
+        let ctx = JobContext {
+            db: node.db.clone(),
+            events: node.events.clone(),
+            clock: node.clock.clone(),
+            lease_time: Duration::from_secs(10),
+        };
         let lease = Lease::acquire(&store.db, "drop", "a", TRAVEL).await.unwrap().unwrap();
         assert_eq!(service::drop_older(&ctx, &lease, 2 * DAY).await.unwrap(), 0);
         assert_eq!(service::drop_older(&ctx, &lease, DAY).await.unwrap(), 2500);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kettle_cluster::{LEASE_TTL, Lease, LeaseError, Tx};
+use kettle_cluster::{Lease, LeaseError, Tx};
 use sea_orm::{ColumnTrait, Condition};
 
 use super::{ActionStatus, delete::delete_batch, entity::Column};
@@ -43,7 +43,7 @@ async fn delete_expired(ctx: &Ctx, lease: &Lease, which: &Condition) -> Result<(
         }
         tx.commit().await?;
         // Many batches may take longer than a lease lasts. One that has passed on is noticed by the next fence.
-        lease.refresh(&services.db, LEASE_TTL).await?;
+        lease.refresh(&services.db).await?;
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use kettle_cluster::service::Tenants;
 use kettle_cluster::{
-    JobContext, LEASE_TTL, Lease, LeaseError,
+    JobContext, Lease, LeaseError,
     service::{self, Written},
 };
 use uuid::Uuid;
@@ -35,15 +35,19 @@ pub struct Waiting {
 }
 
 impl Queue {
-    /// `None`: another node has it. It has to be [`Queue::keep`]t every few seconds.
+    /// `None`: another node has it. It has to be [`Queue::keep`]t every [`Queue::keep_every`].
     pub async fn acquire(services: &Arc<Services>, name: &str, tenants: Tenants) -> Result<Option<Queue>> {
-        let lease = Lease::acquire(&services.db, name, services.events.node(), LEASE_TTL).await?;
+        let lease = Lease::acquire(&services.db, name, services.events.node(), services.settings.lease_time).await?;
         Ok(lease.map(|lease| Queue { services: services.clone(), tenants, lease }))
+    }
+
+    pub fn keep_every(&self) -> Duration {
+        self.lease.ttl() / 3
     }
 
     /// Whether this node still may send.
     pub async fn keep(&self) -> Result<bool> {
-        Ok(self.lease.refresh(&self.services.db, LEASE_TTL).await?)
+        Ok(self.lease.refresh(&self.services.db).await?)
     }
 
     /// The first `limit` causes, but for those whose ids are in `but`.

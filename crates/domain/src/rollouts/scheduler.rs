@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kettle_cluster::{LEASE_TTL, Lease, LeaseError};
+use kettle_cluster::{Lease, LeaseError};
 use tokio::{
     sync::watch,
     task::{self, JoinSet},
@@ -153,7 +153,8 @@ async fn attempt(
         return Ok(());
     }
     let (db, node) = (&services.db, services.events.node());
-    let Some(lease) = Lease::acquire(db, &format!("rollout-{rollout}"), node, LEASE_TTL).await? else {
+    let lease_time = services.settings.lease_time;
+    let Some(lease) = Lease::acquire(db, &format!("rollout-{rollout}"), node, lease_time).await? else {
         return Ok(());
     };
     let result = pass::run(services, stopped, tenant, rollout, &lease).await;

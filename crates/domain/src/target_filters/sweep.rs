@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kettle_cluster::{LEASE_TTL, Lease};
+use kettle_cluster::Lease;
 use tokio::sync::watch;
 
 use super::{
@@ -110,7 +110,7 @@ async fn pass(
         return Ok(None);
     }
     let name = format!("auto-assign:{}", tenant.id());
-    let lease = Lease::acquire(&services.db, &name, services.events.node(), LEASE_TTL).await;
+    let lease = Lease::acquire(&services.db, &name, services.events.node(), services.settings.lease_time).await;
     let Some(lease) = lease.inspect_err(|_| again(wanted.clone()))? else {
         // Another node is at it, maybe since before the change that this one heard of; or it died in a pass.
         services.auto_assign.want(tenant, wanted, services.clock.now_ms() + BUSY_MS);
@@ -145,7 +145,7 @@ async fn pass_one(ctx: &Ctx, filter: &Assigning, lease: &Lease, stopped: &watch:
     let Some(assigner) = Assigner::of(ctx, filter.filter).await? else { return Ok(true) };
     let (mut after, mut assigned) = (0, 0);
     loop {
-        lease.refresh(ctx.db(), LEASE_TTL).await?;
+        lease.refresh(ctx.db()).await?;
         let ids = assigner.next(after).await?;
         let Some(last) = ids.last() else { break };
         after = *last;

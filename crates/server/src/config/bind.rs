@@ -15,8 +15,8 @@ use super::{
     database::{self, Database},
     keys::USERS,
     settings::{
-        Access, Authentication, AutoAssign, AutoCleanup, Cache, ClientAuth, Clients, Config, Controller, Cors, Ddi,
-        Log, LogFormat, OpenApi, Quotas, Repository, RequestLog, Rollouts, Security, Server, Ssl, User,
+        Access, Authentication, AutoAssign, AutoCleanup, Cache, ClientAuth, Clients, Cluster, Config, Controller, Cors,
+        Ddi, Log, LogFormat, OpenApi, Quotas, Repository, RequestLog, Rollouts, Security, Server, Ssl, User,
     },
     sources::{Findings, Raw, Setting, Settings},
     value::{self, Secret},
@@ -42,6 +42,11 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
         data: PathBuf::from(read.one("kettle.data", value::text)),
         database: database(&mut read),
         artifacts: PathBuf::from(read.one("org.eclipse.hawkbit.artifact.fs.path", value::text)),
+        cluster: Cluster {
+            address: read.optional("kettle.cluster.address", value::text),
+            lease_time: read.one("kettle.cluster.lease-time", lease_time),
+            write_wait: read.one("kettle.cluster.write-wait", value::duration),
+        },
         cache: Cache {
             ttl: read.one("hawkbit.cache.ttl", value::duration),
             targets: read.one("kettle.cache.targets", value::count),
@@ -79,6 +84,14 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
     }
 }
 
+fn lease_time(text: &str) -> Result<Duration, String> {
+    let time = value::duration(text)?;
+    if time < Duration::from_secs(2) {
+        return Err("a lease is refreshed after a third of its time: give it 2s at least".to_owned());
+    }
+    Ok(time)
+}
+
 fn server(read: &mut Reader<'_>) -> Server {
     Server {
         bind: read.optional("server.address", value::ip).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -89,6 +102,7 @@ fn server(read: &mut Reader<'_>) -> Server {
         max_body_bytes: read.one("kettle.http.max-body", size),
         header_timeout: read.one("kettle.http.header-timeout", value::duration),
         shutdown_grace: read.one("kettle.shutdown-grace", value::duration),
+        shutdown_drain: read.optional("kettle.shutdown-drain", value::duration),
         ssl: ssl(read),
     }
 }

@@ -26,6 +26,7 @@ pub struct Config {
     /// `None`: DMF is off. There may be a broker and no role that needs it.
     pub rabbitmq: Option<Rabbitmq>,
     pub dmf: Dmf,
+    pub cluster: Cluster,
     pub cache: Cache,
     pub ddi: Ddi,
     pub controller: Controller,
@@ -68,8 +69,27 @@ pub struct Server {
     pub max_body_bytes: usize,
     pub header_timeout: Duration,
     pub shutdown_grace: Duration,
+    /// `None`: as long as suits the database.
+    pub shutdown_drain: Option<Duration>,
     /// `None`: plain HTTP.
     pub ssl: Option<Ssl>,
+}
+
+impl Roles {
+    pub fn names(self) -> Vec<&'static str> {
+        let roles = [("mgmt", self.mgmt), ("ddi", self.ddi), ("dmf", self.dmf)];
+        roles.into_iter().filter_map(|(name, on)| on.then_some(name)).collect()
+    }
+}
+
+/// How this node lives with others on the same database.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// What other nodes and people are shown. `None`: the address it listens on.
+    pub address: Option<String>,
+    pub lease_time: Duration,
+    /// Zero: not at all.
+    pub write_wait: Duration,
 }
 
 /// TLS; all files are PEM.

@@ -103,6 +103,8 @@ impl Server {
         command
             .args(["serve", "--port", &self.port.to_string(), "--data"])
             .arg(self.data.path())
+            // Tests that stop a server do not wait for a balancer; those that have one set this again.
+            .args(["--set", "kettle.shutdown-drain=0s"])
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         if let Some(database) = &self.database {

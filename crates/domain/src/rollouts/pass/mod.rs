@@ -12,9 +12,9 @@ mod run;
 mod start;
 mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use kettle_cluster::{LEASE_TTL, Lease, LeaseError, Tx};
+use kettle_cluster::{Lease, LeaseError, Tx};
 use kettle_db::Db;
 use sea_orm::DbErr;
 use tokio::{
@@ -30,9 +30,6 @@ use crate::{
     error::{Error, Result},
     tenants::{self, TenantSettings},
 };
-
-/// A lease is extended when this much of its time has gone.
-const REFRESH_AFTER: Duration = Duration::from_secs(LEASE_TTL.as_secs() / 3);
 
 /// What a pass leaves behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +131,8 @@ impl Pass<'_> {
     /// Many batches may take longer than a lease lasts. One that has passed on is noticed by the next fence.
     async fn refresh(&self) -> Result<(), LeaseError> {
         let mut refreshed = self.refreshed.lock().await;
-        if refreshed.elapsed() >= REFRESH_AFTER {
-            self.lease.refresh(&self.services.db, LEASE_TTL).await?;
+        if refreshed.elapsed() >= self.lease.ttl() / 3 {
+            self.lease.refresh(&self.services.db).await?;
             *refreshed = Instant::now();
         }
         Ok(())

@@ -1,0 +1,234 @@
+//! Waiting until the other nodes have heard what was committed here: then an acknowledged write is in force on every node.
+//!
+//! A node that hears events of another says so by gossip, all that it heard in a while together. Who commits waits for those
+//! that are alive, and never for long: a node that does not answer in time is not waited for again until it does.
+//! So this is a promise about speed, not the guard against stale answers: that is `Events::whole`.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+/// The topic of gossip that says what was heard.
+pub(crate) const TOPIC: &str = "heard";
+/// Between two sayings, for each node alive: so that a cluster of any size says as much in all.
+const SAY_EVERY: Duration = Duration::from_millis(2);
+/// What a saying may hold, in bytes.
+const LONGEST: usize = 7_000;
+
+/// What this node has told and not all others have heard, and what it has heard and not said yet.
+pub(crate) struct Heard {
+    longest_wait: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The other nodes alive; `false`: not to be waited for, because it was too slow the last time.
+    others: HashMap<String, bool>,
+    /// By the row of the outbox that is last to arrive.
+    waits: HashMap<i64, Wait>,
+    to_say: BTreeMap<String, Vec<i64>>,
+}
+
+struct Wait {
+    missing: HashSet<String>,
+    done: oneshot::Sender<()>,
+}
+
+impl Heard {
+    pub(crate) fn new(longest_wait: Duration) -> Heard {
+        Heard { longest_wait, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Who else is alive, by what membership knows.
+    pub(crate) fn set_others(&self, alive: &HashSet<String>) {
+        let mut state = self.state();
+        state.others.retain(|node, _| alive.contains(node));
+        for node in alive {
+            state.others.entry(node.clone()).or_insert(true);
+        }
+        state.waits.values_mut().for_each(|wait| wait.missing.retain(|node| alive.contains(node)));
+        settle(&mut state);
+    }
+
+    /// How many nodes are alive, this one included.
+    pub(crate) fn nodes(&self) -> usize {
+        self.state().others.len() + 1
+    }
+
+    /// To be called before the commit of `row`, whose hearing is then waited for by [`Hearing::wait`].
+    pub(crate) fn expect(&self, row: i64) -> Option<Hearing<'_>> {
+        let mut state = self.state();
+        let missing: HashSet<String> =
+            state.others.iter().filter(|(_, quick)| **quick).map(|(node, _)| node.clone()).collect();
+        if missing.is_empty() || self.longest_wait.is_zero() {
+            return None;
+        }
+        let (done, heard) = oneshot::channel();
+        state.waits.insert(row, Wait { missing, done });
+        Some(Hearing { of: self, row, heard })
+    }
+
+    /// `node` says what it has heard of whom, as [`Heard::take_to_say`] wrote it.
+    pub(crate) fn said(&self, node: &str, me: &str, text: &str) {
+        let mut state = self.state();
+        if let Some(quick) = state.others.get_mut(node) {
+            *quick = true;
+        }
+        for (teller, rows) in text.split(' ').filter_map(|part| part.split_once(':')) {
+            if teller != me {
+                continue;
+            }
+            for row in rows.split(',').filter_map(|row| row.parse().ok()) {
+                if let Some(wait) = state.waits.get_mut(&row) {
+                    wait.missing.remove(node);
+                }
+            }
+        }
+        settle(&mut state);
+    }
+
+    /// This node has applied an event of another.
+    pub(crate) fn applied(&self, teller: &str, row: i64) {
+        self.state().to_say.entry(teller.to_owned()).or_default().push(row);
+    }
+
+    pub(crate) fn has_to_say(&self) -> bool {
+        !self.state().to_say.is_empty()
+    }
+
+    /// How long to gather between two sayings.
+    pub(crate) fn pause(&self) -> Duration {
+        SAY_EVERY.saturating_mul(u32::try_from(self.nodes()).unwrap_or(u32::MAX))
+    }
+
+    /// `NODE:ROW,ROW… NODE:…`, in texts of bounded length.
+    pub(crate) fn take_to_say(&self) -> Vec<String> {
+        let to_say = std::mem::take(&mut self.state().to_say);
+        let mut texts = Vec::new();
+        let mut text = String::new();
+        for (teller, rows) in to_say {
+            for rows in rows.chunks(256) {
+                let rows: Vec<String> = rows.iter().map(i64::to_string).collect();
+                let part = format!("{teller}:{}", rows.join(","));
+                if !text.is_empty() && text.len() + part.len() > LONGEST {
+                    texts.push(std::mem::take(&mut text));
+                }
+                if !text.is_empty() {
+                    text.push(' ');
+                }
+                text.push_str(&part);
+            }
+        }
+        texts.extend(Some(text).filter(|text| !text.is_empty()));
+        texts
+    }
+}
+
+/// Ends the waits that miss nobody any more.
+fn settle(state: &mut State) {
+    let over: Vec<i64> = state.waits.iter().filter(|(_, wait)| wait.missing.is_empty()).map(|(row, _)| *row).collect();
+    for row in over {
+        if let Some(wait) = state.waits.remove(&row) {
+            // Who waited may have gone.
+            let _ = wait.done.send(());
+        }
+    }
+}
+
+/// One wait. Dropped, it is over.
+pub(crate) struct Hearing<'a> {
+    of: &'a Heard,
+    row: i64,
+    heard: oneshot::Receiver<()>,
+}
+
+impl Hearing<'_> {
+    /// Returns when all have heard, or the longest wait is over.
+    pub(crate) async fn wait(mut self) {
+        let until = Instant::now() + self.of.longest_wait;
+        if tokio::time::timeout_at(until, &mut self.heard).await.is_ok() {
+            return;
+        }
+        let mut state = self.of.state();
+        let Some(wait) = state.waits.remove(&self.row) else { return };
+        for node in wait.missing {
+            if let Some(quick) = state.others.get_mut(&node)
+                && *quick
+            {
+                *quick = false;
+                tracing::info!(node, "a node is slow to hear of changes; writes do not wait for it until it does");
+            }
+        }
+    }
+}
+
+impl Drop for Hearing<'_> {
+    fn drop(&mut self) {
+        self.of.state().waits.remove(&self.row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn others(nodes: &[&str]) -> HashSet<String> {
+        nodes.iter().map(|node| (*node).to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_commit_waits_for_all_that_are_alive() {
+        let here = Heard::new(LONG);
+        assert!(here.expect(1).is_none(), "alone, there is nobody to wait for");
+        here.set_others(&others(&["b", "c"]));
+        let hearing = here.expect(7).unwrap();
+        let (b, c) = (Heard::new(LONG), Heard::new(LONG));
+        for (node, name) in [(&b, "b"), (&c, "c")] {
+            node.applied("a", 6);
+            node.applied("a", 7);
+            node.applied("x", 7);
+            for text in node.take_to_say() {
+                here.said(name, "a", &text);
+            }
+            assert!(node.take_to_say().is_empty());
+        }
+        hearing.wait().await;
+        assert!(here.state().waits.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_is_slow_or_gone_is_not_waited_for() {
+        let here = Heard::new(Duration::from_millis(20));
+        here.set_others(&others(&["b"]));
+        here.expect(1).unwrap().wait().await;
+        assert!(here.expect(2).is_none(), "b did not answer in time");
+        here.said("b", "a", "a:1");
+        let hearing = here.expect(3).unwrap();
+        here.set_others(&others(&[]));
+        hearing.wait().await;
+        assert!(here.expect(4).is_none(), "b is gone");
+    }
+
+    #[test]
+    fn a_saying_is_bounded_and_complete() {
+        let node = Heard::new(LONG);
+        for row in 0..5_000_i64 {
+            node.applied(&format!("node-{}", row % 3), i64::MAX - row);
+        }
+        let texts = node.take_to_say();
+        assert!(texts.iter().all(|text| text.len() < 7_900), "{:?}", texts.iter().map(String::len).collect::<Vec<_>>());
+        let rows: usize = texts.iter().flat_map(|t| t.split(' ')).map(|part| part.split(',').count()).sum();
+        assert_eq!(rows, 5_000);
+    }
+}
