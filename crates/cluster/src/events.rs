@@ -14,7 +14,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast, watch};
 
-use crate::heard::{self, Heard};
+use crate::{
+    heard::{self, Heard},
+    own::Own,
+};
 
 /// A change that nodes hear of. The serialized form is what `kt_outbox` holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +98,7 @@ struct Inner {
     said: broadcast::Sender<Gossip>,
     gossip: broadcast::Sender<Gossip>,
     heard: Heard,
+    own: Own,
     /// There is something to say about what was heard.
     to_say: Notify,
     lag_ms: AtomicI64,
@@ -117,6 +121,7 @@ impl Events {
             said: broadcast::Sender::new(GOSSIP_AT_ONCE),
             gossip: broadcast::Sender::new(GOSSIP_AT_ONCE),
             heard: Heard::new(longest_wait),
+            own: Own::default(),
             to_say: Notify::new(),
             lag_ms: AtomicI64::new(0),
         }))
@@ -193,6 +198,10 @@ impl Events {
 
     pub(crate) fn heard(&self) -> &Heard {
         &self.0.heard
+    }
+
+    pub(crate) fn own(&self) -> &Own {
+        &self.0.own
     }
 
     /// An event of another node, the row `row` of the outbox, is in force here: it is told so.

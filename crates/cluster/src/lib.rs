@@ -2,15 +2,18 @@
 //! run under them.
 //!
 //! Every part works in one process on SQLite and, unchanged for its callers, between processes on PostgreSQL. Knows
-//! `kt_outbox`, `kt_service_event`, `kt_lease` and `kt_node`; must not know a table of hawkBit's or a rule of the product.
+//! `kt_outbox`, `kt_service_event`, `kt_lease` and `kt_node`; must not know a rule of the product, nor a table of hawkBit's but
+//! that of its locks.
 
 mod clock;
 mod events;
 mod heard;
 mod jobs;
 mod lease;
-mod membership;
+pub mod membership;
 pub mod outbox;
+mod own;
+mod peer_lock;
 pub mod service;
 mod tx;
 
@@ -18,6 +21,7 @@ pub use clock::Clock;
 pub use events::{Event, Events, Gossip, Origin};
 pub use jobs::{Job, JobContext, Jobs};
 pub use lease::{Lease, LeaseError};
-pub use membership::{About, DEAD_AFTER, Membership, Node, forget_all_alone, nodes};
+pub use membership::Membership;
+pub use peer_lock::{PeerLock, PeerLocks};
 pub use service::ServiceEvent;
 pub use tx::Tx;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 use sqlx::postgres::{PgListener, PgPool};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::{sync::broadcast::error::RecvError, time::MissedTickBehavior};
 
 use crate::{Event, Events, Gossip, Lease, LeaseError, Tx, events::Origin, jobs::JobContext};
 
@@ -57,8 +57,12 @@ pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
 async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), String> {
     let mut listener = PgListener::connect_with(pool).await.map_err(|e| e.to_string())?;
     listener.listen_all([CHANNEL, GOSSIP_CHANNEL]).await.map_err(|e| e.to_string())?;
+    // What is committed from here on is either in the snapshot, and told by its commit, or read below.
+    events.own().follow();
     let mut snapshot = current_snapshot(db).await?;
     events.mended();
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tracing::debug!(node = events.node(), "event channel is up");
     loop {
         tokio::select! {
@@ -73,7 +77,7 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
                 Ok(None) => return Err("the listening connection was lost".into()),
                 Err(error) => return Err(error.to_string()),
             },
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = looks.tick() => {}
         }
         events.service_event_written();
         let (next, rows) = tokio::time::timeout(LOOK_TIMEOUT, read_since(db, &snapshot))
@@ -81,12 +85,13 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
             .map_err(|_| "reading the outbox timed out".to_owned())??;
         snapshot = next;
         for Row { id, node, payload, age_ms } in rows {
-            if node == events.node() {
+            let origin = if node == events.node() { Origin::Here } else { Origin::Elsewhere };
+            if origin == Origin::Here && !events.own().read(id) {
                 continue;
             }
             events.lagged(age_ms);
             match serde_json::from_str(&payload) {
-                Ok(event) => events.deliver(&event, Origin::Elsewhere),
+                Ok(event) => events.deliver(&event, origin),
                 // A newer node may send kinds that this one does not know: then nothing cached can be trusted.
                 Err(error) => {
                     tracing::warn!(%error, payload, "an event of another node is unknown here; dropping all caches");
@@ -94,7 +99,9 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
                     events.mended();
                 }
             }
-            events.applied(&node, id);
+            if origin == Origin::Elsewhere {
+                events.applied(&node, id);
+            }
         }
     }
 }

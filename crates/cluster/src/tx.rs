@@ -56,29 +56,50 @@ impl Tx {
 
     /// Writes the events beside the state, commits both, then tells them: this process at once, the others by the
     /// outbox. Returns when those that are alive have heard it, or after a bounded wait.
+    ///
+    /// A caller that goes away in the middle, as a request's client may, does not part the telling from the commit.
     pub async fn commit(self) -> Result<(), DbErr> {
-        let mut last_row = None;
+        let mut rows = Vec::with_capacity(self.pending.len());
         for event in &self.pending {
-            last_row = Some(outbox::write(self.engine, &self.inner, self.events.node(), event).await?);
+            rows.push(outbox::write(self.engine, &self.inner, self.events.node(), event).await?);
         }
         service::write(self.engine, &self.inner, &self.for_services, self.clock.now_ms()).await?;
-        // The rows of one transaction come to be seen together, and the last of them is told last.
-        let hearing = last_row.and_then(|row| self.events.heard().expect(row));
-        self.inner.commit().await?;
-        for event in &self.pending {
-            self.events.deliver(event, Origin::Here);
+        if rows.is_empty() && self.for_services.is_empty() {
+            return self.inner.commit().await;
         }
-        if !self.for_services.is_empty() {
-            self.events.service_event_written();
-        }
-        if !(self.pending.is_empty() && self.for_services.is_empty()) {
-            self.events.committed();
-        }
-        if let Some(hearing) = hearing {
-            hearing.wait().await;
-        }
-        Ok(())
+        let Tx { inner, events, pending, for_services, .. } = self;
+        let telling = tokio::spawn(commit_and_tell(inner, events, pending, rows, !for_services.is_empty()));
+        telling.await.map_err(|panicked| DbErr::Custom(panicked.to_string()))?
     }
+}
+
+async fn commit_and_tell(
+    inner: DatabaseTransaction,
+    events: Events,
+    pending: Vec<Event>,
+    rows: Vec<i64>,
+    for_services: bool,
+) -> Result<(), DbErr> {
+    events.own().write(&rows);
+    // The rows of one transaction come to be seen together, and the last of them is told last.
+    let hearing = rows.last().and_then(|row| events.heard().expect(*row));
+    if let Err(error) = inner.commit().await {
+        // The answer may have got lost, not the commit: then the rows are there, and the reader of the outbox tells them.
+        events.own().leave(&rows);
+        return Err(error);
+    }
+    for event in &pending {
+        events.deliver(event, Origin::Here);
+    }
+    events.own().told(&rows);
+    if for_services {
+        events.service_event_written();
+    }
+    events.committed();
+    if let Some(hearing) = hearing {
+        hearing.wait().await;
+    }
+    Ok(())
 }
 
 impl Deref for Tx {

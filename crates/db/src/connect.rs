@@ -1,13 +1,13 @@
 //! Opening the database and beginning transactions.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, SqlxPostgresConnector,
     SqlxSqliteConnector, TransactionOptions, TransactionTrait,
 };
 use sqlx::{
-    ConnectOptions,
+    AssertSqlSafe, ConnectOptions, Executor,
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -16,6 +16,9 @@ use crate::Engine;
 
 /// How long SQLite waits for another process's lock before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Tells the server soon that a client's machine is gone. Not every system can do it, and not every pooler lets it.
+const KEEPALIVES: &str = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; \
+                          SET tcp_user_timeout = 11000";
 /// A pooled connection is tested before use only when it was idle for this long; a test is a round trip.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(15);
 
@@ -26,6 +29,9 @@ pub struct Settings {
     pub url: String,
     pub max_connections: u32,
     pub acquire_timeout: Duration,
+    /// PostgreSQL ends a transaction in which its node does nothing for so long, and with it the locks: what a node holds that
+    /// hangs or is cut off, others would wait for.
+    pub idle_in_transaction: Duration,
 }
 
 impl Settings {
@@ -101,7 +107,19 @@ impl Db {
             .map_err(sqlx_err)?
             .application_name("kettle")
             .disable_statement_logging();
+        let idle = settings.idle_in_transaction.as_millis();
+        let bounded: Arc<str> = format!("SET idle_in_transaction_session_timeout = {idle}").into();
         let pool = PgPoolOptions::new()
+            .after_connect(move |connection, _| {
+                let bounded = bounded.clone();
+                Box::pin(async move {
+                    connection.execute(AssertSqlSafe(&*bounded)).await?;
+                    if let Err(error) = connection.execute(KEEPALIVES).await {
+                        tracing::debug!(%error, "the server's keepalives stay as they are");
+                    }
+                    Ok(())
+                })
+            })
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
             .test_before_acquire(false)

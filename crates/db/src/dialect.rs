@@ -1,5 +1,7 @@
 //! The differences between the engines, each a named function. Nothing else branches on [`Engine`].
 
+use std::time::Duration;
+
 use sea_orm::{DbBackend, Statement, Value};
 
 use crate::Engine;
@@ -22,6 +24,15 @@ impl Engine {
         match self {
             Engine::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
             Engine::Postgres => "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
+        }
+    }
+
+    /// A time so long ago by the database's clock, in UTC, for columns of type timestamp.
+    pub fn utc_timestamp(self, ago: Duration) -> String {
+        let seconds = ago.as_secs();
+        match self {
+            Engine::Sqlite => format!("strftime('%Y-%m-%d %H:%M:%f', 'now', '-{seconds} seconds')"),
+            Engine::Postgres => format!("((clock_timestamp() AT TIME ZONE 'UTC') - interval '{seconds} seconds')"),
         }
     }
 

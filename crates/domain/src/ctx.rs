@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kettle_cluster::{Clock, Event, Events, Tx};
+use kettle_cluster::{Clock, Event, Events, PeerLock, PeerLocks, Tx};
 use kettle_db::{Db, Engine};
 use kettle_ql::Node;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,7 @@ pub struct Services {
     pub rollouts: rollouts::Wakes,
     /// What waits to be assigned by target filters.
     pub auto_assign: target_filters::Waiting,
+    hawkbit_locks: Option<Arc<PeerLocks>>,
 }
 
 impl Services {
@@ -55,6 +56,7 @@ impl Services {
             views: targets::ViewCache::new(settings.cached_targets, settings.cache_ttl),
             auto_assign: target_filters::Waiting::new(clock.clone(), settings.cache_ttl),
             last_seen: targets::LastSeen::new(settings.poll_persistence_queue),
+            hawkbit_locks: settings.hawkbit_locks.map(|ttl| PeerLocks::new(db.clone(), ttl)),
             db,
             events,
             clock,
@@ -96,6 +98,24 @@ impl Services {
             },
         );
         services
+    }
+
+    /// The right to a tenant's job among hawkBit's nodes, where such are to be expected; `None`: one of them is at it.
+    pub(crate) async fn hawkbit_lock(&self, name: &str) -> Result<Option<HawkbitLock>> {
+        let Some(locks) = &self.hawkbit_locks else { return Ok(Some(HawkbitLock(None))) };
+        Ok(locks.acquire(name).await?.map(|lock| HawkbitLock(Some(lock))))
+    }
+}
+
+/// The right to a tenant's job among hawkBit's nodes.
+pub(crate) struct HawkbitLock(Option<PeerLock>);
+
+impl HawkbitLock {
+    pub async fn release(self) {
+        let Some(lock) = self.0 else { return };
+        if let Err(error) = lock.release().await {
+            tracing::warn!(%error, "a lock of hawkBit's could not be given back; it runs out");
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Settings {
     pub download_id_ttl: Duration,
     /// How long a node that dies holds up what it worked on.
     pub lease_time: Duration,
+    /// For a while in which hawkBit's nodes work on the same database: how long its locks hold. `None`: they are not taken.
+    pub hawkbit_locks: Option<Duration>,
 }
 
 /// When target filters assign by themselves (semantics.md A7, F3).
@@ -187,6 +189,7 @@ impl Default for Settings {
             proxy_headers: ProxyHeaders { controller_id: "X-Controller-Id".into(), authority: "X-Authority".into() },
             download_id_ttl: Duration::from_secs(300),
             lease_time: Duration::from_secs(10),
+            hawkbit_locks: None,
         }
     }
 }

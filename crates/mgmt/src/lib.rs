@@ -11,6 +11,7 @@ mod distribution_set_tags;
 mod distribution_set_types;
 mod distribution_sets;
 mod metadata;
+mod nodes;
 mod openapi;
 mod rollout_explanation;
 mod rollout_groups;
@@ -41,6 +42,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(distribution_set_tags::routes())
         .merge(distribution_set_types::routes())
         .merge(distribution_sets::routes())
+        .merge(nodes::routes())
         .merge(rollouts::routes())
         .merge(rollout_groups::routes())
         .merge(rollout_explanation::routes())

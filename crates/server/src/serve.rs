@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::{Router, routing::get};
-use kettle_cluster::{About, Clock, Events, Job, JobContext, Jobs, Lease, Membership};
+use kettle_cluster::{
+    Clock, Events, Job, JobContext, Jobs, Lease, Membership,
+    membership::{self, About},
+};
 use kettle_db::{Db, Engine, migrate};
 use kettle_dmf::Dmf;
 use kettle_domain::{
@@ -52,7 +55,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     }
     totals::rebuild(&db).await.context("correcting the kept totals")?;
     Lease::free_all_alone(&db).await.context("freeing the leases of a server that has died")?;
-    kettle_cluster::forget_all_alone(&db).await.context("forgetting a server that has died")?;
+    membership::forget_all_alone(&db).await.context("forgetting a server that has died")?;
     let node = uuid::Uuid::new_v4().to_string();
     let storage = artifacts::Storage::open(config.artifacts.clone())
         .with_context(|| format!("opening the artifact folder {}", config.artifacts.display()))?;
@@ -171,6 +174,7 @@ fn database(config: &Config) -> kettle_db::Settings {
         url: config.database.connection_url().expose().to_owned(),
         max_connections: config.database.max_connections,
         acquire_timeout: config.database.acquire_timeout,
+        idle_in_transaction: config.cluster.lease_time,
     }
 }
 
@@ -270,7 +274,7 @@ async fn join(config: &Config, services: &Services, listening: SocketAddr) -> an
 /// Prints the nodes of the cluster.
 pub async fn nodes(config: &Config) -> anyhow::Result<()> {
     let db = connect(config).await?;
-    let nodes = kettle_cluster::nodes(&db).await.context("reading the nodes; has `kettle migrate` been run?")?;
+    let nodes = membership::nodes(&db).await.context("reading the nodes; has `kettle migrate` been run?")?;
     db.close().await;
     if nodes.is_empty() {
         println!("No node runs on this database.");
@@ -284,7 +288,7 @@ pub async fn nodes(config: &Config) -> anyhow::Result<()> {
         let state = if node.alive { "alive" } else { "lost" };
         let since =
             jiff::Timestamp::from_millisecond(node.started_at).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%SZ");
-        let kettle_cluster::About { address, roles, version, .. } = node.about;
+        let About { address, roles, version, .. } = node.about;
         println!(
             "{:<36}  {state:<5}  {address:<21}  {roles:<12}  {version:<8}  {since:<20}  {} ms",
             node.id, node.event_lag

@@ -148,6 +148,7 @@ pub fn settings(config: &Config) -> Settings {
         proxy_headers: proxy_headers(config),
         download_id_ttl: config.dmf.download_id_ttl,
         lease_time: config.cluster.lease_time,
+        hawkbit_locks: config.cluster.hawkbit_locks.then_some(config.cluster.hawkbit_lock_ttl),
     }
 }
 

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
+
 use crate::harness::{
     Connection, Database, Engine, Process, Server, bytes_of, eventually, free_port, kettle_binary, kettle_command,
     on_each_engine, psql, signal, skip_visibly, timed,
@@ -34,9 +36,54 @@ async fn it_starts_in_under_half_a_second_on_an_empty_folder() {
 #[tokio::test]
 async fn health_says_live_and_ready_without_a_login() {
     on_each_engine(async |server: Server| {
-        for path in ["/health/live", "/health/ready"] {
+        for path in ["/health/live", "/health/ready", "/health/ready/http"] {
             server.request(reqwest::Method::GET, path, &[], None).await.expect(200);
         }
+    })
+    .await;
+}
+
+/// A load balancer gets the time to notice.
+#[tokio::test]
+async fn sigterm_makes_a_node_not_ready_while_it_still_answers() {
+    let mut server = Server::start_with(Engine::Postgres, &["kettle.shutdown-drain=3s"]).await;
+    server.allow_devices().await;
+    server.device("d1").poll().await;
+    let mut process = server.take_process();
+    signal(process.id(), "TERM");
+    eventually(PATIENCE, "the node is not ready", async || {
+        let ready = server.try_request(reqwest::Method::GET, "/health/ready/http", &[], None).await.ok()?;
+        (ready.status == 503).then(|| assert_eq!(ready.bytes, b"stopping: this node takes no new work\n"))
+    })
+    .await;
+    let answer = server.device("d1").get("").await.expect(200);
+    assert_eq!(answer.headers["connection"], "close", "who keeps connections goes elsewhere");
+    assert!(process.exited().is_none());
+    let status = eventually(PATIENCE, "the process ends", async || process.exited()).await;
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn nodes_are_listed_until_they_leave() {
+    on_each_engine(async |mut server: Server| {
+        let nodes = server.get("/rest/v1/system/nodes").await.expect(200).json();
+        let node = &nodes.as_array().unwrap()[0];
+        assert_eq!(nodes.as_array().unwrap().len(), 1);
+        assert_eq!(node["address"], format!("127.0.0.1:{}", server.port));
+        assert_eq!(node["roles"], json!(["mgmt", "ddi"]));
+        assert_eq!((&node["version"], &node["alive"]), (&json!(env!("CARGO_PKG_VERSION")), &json!(true)));
+        let times = ["startedAt", "lastSeenAt"].map(|time| node[time].as_i64().unwrap());
+        assert!(times[0] <= times[1] && times[0] > 1_700_000_000_000, "{node}");
+        let data = server.data.path().to_str().unwrap().to_owned();
+        let database = server.database.as_ref().map(|database| database.url.clone());
+        let list = || match &database {
+            Some(url) => run(&["nodes", "--database", url, "--data", &data]),
+            None => run(&["nodes", "--data", &data]),
+        };
+        let said = list();
+        assert!(text(&said.stdout).contains(&format!("alive  127.0.0.1:{}", server.port)), "{said:?}");
+        server.stop();
+        assert_eq!(text(&list().stdout), "No node runs on this database.\n");
     })
     .await;
 }

@@ -13,6 +13,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests read their own environment and block their own threads")]
 
 mod harness;
+mod hawkbit_locks;
 
 mod adopted;
 mod bad_input;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Operations that the peer's document has not.
-const BEYOND: [&str; 1] = ["GET /rest/v1/rollouts/{rolloutId}/explanation"];
+const BEYOND: [&str; 2] = ["GET /rest/v1/rollouts/{rolloutId}/explanation", "GET /rest/v1/system/nodes"];
 /// Parameters that the peer's document says otherwise: `METHOD path name`.
 const PARAMETERS_DIFFER: [&str; 1] = ["DELETE /rest/v1/targetgroups q"];
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::shared_folder,
-    harness::{Engine, Store, kettle_command, on_each_store, psql, psql_binary, skip_visibly},
+    harness::{Engine, Server, Store, kettle_command, on_each_store, psql, psql_binary, skip_visibly},
 };
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn migrating_again_changes_nothing() {
     on_each_store(async |store| {
         let before = dump(&store).await;
         let again = migrate::run(&store.db).await.unwrap();
-        assert_eq!((again.found, again.applied.len()), (Found::Kettle(newest()), 0));
+        assert_eq!((again.found, again.applied.len()), (Found::Kettle { version: newest(), works_from: newest() }, 0));
         assert_eq!(dump(&store).await, before);
     })
     .await;
@@ -132,6 +132,32 @@ async fn the_command_migrates_and_says_so() {
             store.execute("UPDATE kt_migration SET applied_at = 0").await;
         }
         assert_eq!(dump(&store).await, dump(&other).await, "on {engine:?}");
+    }
+}
+
+/// While a cluster is upgraded, the newer version's first node has migrated already.
+#[tokio::test]
+async fn a_newer_schema_that_says_so_is_worked_with_also_by_a_node_that_starts() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let mut server = Server::start(engine).await;
+        let store = Store::of(&server).await;
+        let newer = format!(
+            "INSERT INTO kt_migration (version, name, applied_at, works_from) VALUES (99, 'from_the_future', 0, {})",
+            newest()
+        );
+        store.execute(&newer).await;
+        server.get("/health/ready").await.expect(200);
+        server.stop();
+        server.restart();
+        server.get("/health/ready").await.expect(200);
+        assert!(server.log_text().contains("a newer Kettle's; this one works beside it"), "{}", server.log_text());
+
+        store.execute("UPDATE kt_migration SET works_from = 99 WHERE version = 99").await;
+        let refused = server.get("/health/ready").await;
+        assert_eq!(refused.status, 503, "on {engine:?}");
+        let said = String::from_utf8(refused.bytes).unwrap();
+        assert!(said.starts_with("migrations: this database was written by a newer Kettle (schema 99"), "{said}");
+        server.get("/health/live").await.expect(200);
     }
 }
 

@@ -17,7 +17,18 @@ pub async fn clean_up(services: &Arc<Services>, lease: &Lease) -> Result<(), Lea
     for tenant in tenants::all(&services.db).await? {
         let ctx = Ctx::system(services, tenant);
         match expired(&ctx).await {
-            Ok(Some(which)) => delete_expired(&ctx, lease, &which).await?,
+            Ok(Some(which)) => {
+                let name = format!("auto-cleanup.action-cleanup.{}", ctx.tenant_id());
+                match services.hawkbit_lock(&name).await {
+                    Ok(Some(lock)) => {
+                        let deleted = delete_expired(&ctx, lease, &which).await;
+                        lock.release().await;
+                        deleted?;
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::warn!(tenant = ctx.tenant_id(), cause = ?error.cause, "{CAN_NOT}: {error}"),
+                }
+            }
             Ok(None) => {}
             Err(error) => tracing::warn!(tenant = ctx.tenant_id(), cause = ?error.cause, "{CAN_NOT}: {error}"),
         }

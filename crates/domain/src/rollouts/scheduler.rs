@@ -157,7 +157,12 @@ async fn attempt(
     let Some(lease) = Lease::acquire(db, &format!("rollout-{rollout}"), node, lease_time).await? else {
         return Ok(());
     };
+    let Some(lock) = services.hawkbit_lock(&format!("{}-rollout", tenant.id())).await? else {
+        lease.release(db).await?;
+        return Ok(());
+    };
     let result = pass::run(services, stopped, tenant, rollout, &lease).await;
+    lock.release().await;
     match &result {
         Ok(()) => store::clear_failure(db.write(), db.engine(), tenant.id(), rollout).await?,
         Err(error) if !error.is_conflict() && !is_lost(error) => {

@@ -1,25 +1,19 @@
 //! The filters of a tenant that assign a set, ready to be matched: kept per node, dropped by the events of a change.
 
-use std::{
-    borrow::Cow,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use kettle_ql::{Macros, Node, Search};
-use moka::sync::Cache as Moka;
 
 use super::{Model, store};
 use crate::{
+    cached::Cached,
     ctx::{Ctx, Tenant},
     error::Result,
     search, targets,
 };
 
 const CACHED_TENANTS: u64 = 10_000;
+const SHARDS: usize = 64;
 /// A net below the events: no list is older than this.
 const LIVE: Duration = Duration::from_secs(60);
 
@@ -76,53 +70,42 @@ impl Assigning {
 }
 
 /// The lists of the tenants that this node has to do with.
-pub(super) struct AssigningCache {
-    known: Moka<Tenant, Arc<Vec<Assigning>>>,
-    /// Counts drops, so that a read which overlaps one is not kept.
-    drops: AtomicU64,
-}
+pub(super) struct AssigningCache(Cached<Tenant, Arc<Vec<Assigning>>>);
 
 impl AssigningCache {
     /// With a time to live of zero, nothing is kept.
     pub fn new(ttl: Duration) -> AssigningCache {
-        let capacity = if ttl.is_zero() { 0 } else { CACHED_TENANTS };
-        let known = Moka::builder().max_capacity(capacity).time_to_live(LIVE).build();
-        AssigningCache { known, drops: AtomicU64::new(0) }
+        AssigningCache(Cached::new(if ttl.is_zero() { 0 } else { CACHED_TENANTS }, LIVE, SHARDS))
     }
 
     /// Whether no filter of the tenant assigns anything, as far as this node knows without asking.
     pub fn is_known_to_be_empty(&self, tenant: &Tenant) -> bool {
-        self.known.get(tenant).is_some_and(|list| list.is_empty())
+        self.0.get(tenant).is_some_and(|list| list.is_empty())
     }
 
     pub fn drop_tenant(&self, tenant: &Tenant) {
-        self.drops.fetch_add(1, Ordering::SeqCst);
-        self.known.invalidate(tenant);
+        self.0.drop_one(tenant);
     }
 
     pub fn drop_all(&self) {
-        self.drops.fetch_add(1, Ordering::SeqCst);
-        self.known.invalidate_all();
+        self.0.drop_all();
     }
 }
 
 /// The filters of the tenant that assign a set, in the order of their ids.
 pub(super) async fn of_tenant(ctx: &Ctx) -> Result<Arc<Vec<Assigning>>> {
     let services = ctx.services();
-    let cache = &services.auto_assign.assigning;
+    let cache = &services.auto_assign.assigning.0;
     if services.events.whole()
-        && let Some(known) = cache.known.get(&ctx.tenant)
+        && let Some(known) = cache.get(&ctx.tenant)
     {
         return Ok(known);
     }
-    let before = cache.drops.load(Ordering::SeqCst);
+    let reading = cache.begin(&ctx.tenant);
     let rows = store::assigning(ctx.db().read(), ctx.tenant_id()).await?;
     let now = search::macros(ctx).await?;
     let list = rows.into_iter().filter_map(|filter| Assigning::compile(&ctx.tenant, filter, &now));
     let list = Arc::new(list.collect::<Vec<_>>());
-    cache.known.insert(ctx.tenant.clone(), list.clone());
-    if cache.drops.load(Ordering::SeqCst) != before {
-        cache.known.invalidate(&ctx.tenant);
-    }
+    cache.keep(reading, ctx.tenant.clone(), list.clone());
     Ok(list)
 }

@@ -116,6 +116,12 @@ async fn pass(
         services.auto_assign.want(tenant, wanted, services.clock.now_ms() + BUSY_MS);
         return Ok(None);
     };
+    let lock = services.hawkbit_lock(&format!("{}-auto-assign", tenant.id())).await;
+    let Some(lock) = lock.inspect_err(|_| again(wanted.clone()))? else {
+        services.auto_assign.want(tenant, wanted, services.clock.now_ms() + BUSY_MS);
+        lease.release(&services.db).await?;
+        return Ok(None);
+    };
     let begun = Instant::now();
     while begun.elapsed() < TURN
         && !*stopped.borrow()
@@ -132,6 +138,7 @@ async fn pass(
             }
         }
     }
+    lock.release().await;
     if let Err(error) = lease.release(&services.db).await {
         tracing::warn!(tenant = tenant.id(), %error, "a lease could not be handed over; it runs out");
     }

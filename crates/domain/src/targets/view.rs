@@ -1,23 +1,15 @@
 //! Prepared views: what a poll of one target needs, from one read, kept per node.
 //!
-//! A view is dropped by the event of a change. A read that was under way when the event came must not put the older
-//! state back: each entry's shard counts drops, and a view is kept only if none happened since its read began.
+//! A view is dropped by the event of a change (`cached.rs`).
 
-use std::{
-    hash::BuildHasher,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use moka::sync::Cache as Moka;
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 
 use super::poll_status;
 use crate::{
     actions::{ActionStatus, ActionType, Window},
+    cached::Cached,
     ctx::Ctx,
     error::Result,
     tenants::{TenantSettings, polling::Interval},
@@ -78,42 +70,22 @@ const SHARDS: usize = 1024;
 const LIVE: Duration = Duration::from_secs(60);
 
 /// The views of the targets that this node heard of last.
-pub struct ViewCache {
-    views: Moka<Box<str>, Arc<DeviceView>>,
-    drops: Box<[AtomicU64]>,
-    hasher: std::hash::RandomState,
-}
+pub struct ViewCache(Cached<Box<str>, Arc<DeviceView>>);
 
 impl ViewCache {
     /// Keeps at most `capacity` views; with a time to live of zero, none.
     pub fn new(capacity: u64, ttl: Duration) -> ViewCache {
-        let capacity = if ttl.is_zero() { 0 } else { capacity };
-        ViewCache {
-            views: Moka::builder().max_capacity(capacity).time_to_live(LIVE).build(),
-            drops: (0..SHARDS).map(|_| AtomicU64::new(0)).collect(),
-            hasher: std::hash::RandomState::new(),
-        }
+        ViewCache(Cached::new(if ttl.is_zero() { 0 } else { capacity }, LIVE, SHARDS))
     }
 
     pub fn drop_targets(&self, tenant: &str, controller_ids: &[String]) {
         for id in controller_ids {
-            let key = key(tenant, id);
-            self.dropped(&key).fetch_add(1, Ordering::SeqCst);
-            self.views.invalidate(&key);
+            self.0.drop_one(&key(tenant, id));
         }
     }
 
     pub fn drop_all(&self) {
-        for drops in &self.drops {
-            drops.fetch_add(1, Ordering::SeqCst);
-        }
-        self.views.invalidate_all();
-    }
-
-    fn dropped(&self, key: &str) -> &AtomicU64 {
-        let index = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
-        #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the number of shards")]
-        &self.drops[index]
+        self.0.drop_all();
     }
 }
 
@@ -131,17 +103,14 @@ pub(super) async fn get(ctx: &Ctx, settings: &TenantSettings, controller_id: &st
     let services = ctx.services();
     let key = key(ctx.tenant_id(), controller_id);
     if services.events.whole()
-        && let Some(view) = services.views.views.get(&key)
+        && let Some(view) = services.views.0.get(&key)
     {
         return Ok(Some(view));
     }
-    let before = services.views.dropped(&key).load(Ordering::SeqCst);
+    let reading = services.views.0.begin(&key);
     let Some(view) = read(ctx, settings, controller_id).await? else { return Ok(None) };
     let view = Arc::new(view);
-    services.views.views.insert(key.clone(), view.clone());
-    if services.views.dropped(&key).load(Ordering::SeqCst) != before {
-        services.views.views.invalidate(&key);
-    }
+    services.views.0.keep(reading, key, view.clone());
     Ok(Some(view))
 }
 

@@ -7,20 +7,14 @@ pub mod entity;
 pub mod polling;
 mod store;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use kettle_cluster::{Event, Tx};
 use kettle_db::{Db, Failure};
-use moka::sync::Cache as Moka;
 use sea_orm::DbErr;
 
 use crate::{
+    cached::Cached,
     ctx::{Services, Tenant},
     error::{Error, Kind, Result},
 };
@@ -55,47 +49,37 @@ pub struct TenantSettings {
 }
 
 /// Settings of the tenants this node serves. `None` is remembered too: an unknown tenant costs one read.
-pub struct Cache {
-    known: Moka<Tenant, Option<Arc<TenantSettings>>>,
-    /// Counts drops, so that a read which overlaps one is not kept.
-    drops: AtomicU64,
-}
+pub struct Cache(Cached<Tenant, Option<Arc<TenantSettings>>>);
 
 const CACHED_TENANTS: u64 = 10_000;
+const SHARDS: usize = 64;
 
 impl Cache {
     pub fn new(ttl: Duration) -> Cache {
-        let builder = Moka::builder().max_capacity(CACHED_TENANTS);
-        let known = if ttl.is_zero() { builder.max_capacity(0).build() } else { builder.time_to_live(ttl).build() };
-        Cache { known, drops: AtomicU64::new(0) }
+        Cache(Cached::new(if ttl.is_zero() { 0 } else { CACHED_TENANTS }, ttl, SHARDS))
     }
 
     pub fn drop_tenant(&self, tenant: &str) {
-        self.drops.fetch_add(1, Ordering::SeqCst);
-        self.known.invalidate(&Tenant::new(tenant));
+        self.0.drop_one(&Tenant::new(tenant));
     }
 
     pub fn drop_all(&self) {
-        self.drops.fetch_add(1, Ordering::SeqCst);
-        self.known.invalidate_all();
+        self.0.drop_all();
     }
 }
 
 /// The tenant's settings, or `None` if there is no such tenant.
 pub async fn settings(services: &Services, tenant: &Tenant) -> Result<Option<Arc<TenantSettings>>> {
-    let cache = &services.tenants;
+    let cache = &services.tenants.0;
     if services.events.whole()
-        && let Some(known) = cache.known.get(tenant)
+        && let Some(known) = cache.get(tenant)
     {
         return Ok(known);
     }
-    let before = cache.drops.load(Ordering::SeqCst);
+    let reading = cache.begin(tenant);
     let rows = store::configuration(services.db.read(), tenant.id()).await?;
     let known = rows.map(|rows| Arc::new(configuration::parse(&rows, &services.settings)));
-    cache.known.insert(tenant.clone(), known.clone());
-    if cache.drops.load(Ordering::SeqCst) != before {
-        cache.known.invalidate(tenant);
-    }
+    cache.keep(reading, tenant.clone(), known.clone());
     Ok(known)
 }
 

@@ -46,6 +46,8 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
             address: read.optional("kettle.cluster.address", value::text),
             lease_time: read.one("kettle.cluster.lease-time", lease_time),
             write_wait: read.one("kettle.cluster.write-wait", value::duration),
+            hawkbit_locks: read.one("kettle.cluster.hawkbit-locks", value::boolean),
+            hawkbit_lock_ttl: read.one("hawkbit.repository.cluster.lock.ttl", lease_time),
         },
         cache: Cache {
             ttl: read.one("hawkbit.cache.ttl", value::duration),

@@ -90,6 +90,8 @@ pub struct Cluster {
     pub lease_time: Duration,
     /// Zero: not at all.
     pub write_wait: Duration,
+    pub hawkbit_locks: bool,
+    pub hawkbit_lock_ttl: Duration,
 }
 
 /// TLS; all files are PEM.

@@ -81,6 +81,11 @@ impl Store {
 }
 
 async fn connect(url: &str) -> Db {
-    let settings = Settings { url: url.to_owned(), max_connections: 8, acquire_timeout: Duration::from_secs(30) };
+    let settings = Settings {
+        url: url.to_owned(),
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(30),
+        idle_in_transaction: Duration::from_secs(60),
+    };
     Db::connect(&settings).await.unwrap()
 }

@@ -119,7 +119,8 @@ impl Rows {
     async fn of(server: &Server) -> Rows {
         let file = server.data.path().join("kettle.db");
         let url = server.database.as_ref().map_or_else(|| format!("sqlite:{}", file.display()), |d| d.url.clone());
-        let settings = Settings { url, max_connections: 2, acquire_timeout: Duration::from_secs(30) };
+        let (acquire_timeout, idle_in_transaction) = (Duration::from_secs(30), Duration::from_secs(60));
+        let settings = Settings { url, max_connections: 2, acquire_timeout, idle_in_transaction };
         let db = Db::connect(&settings).await.unwrap();
         let columns = match server.database {
             Some(_) => {
