@@ -52,7 +52,9 @@ const SQL_ELSEWHERE: [&str; 4] = [
 ];
 
 /// Statements on hawkBit's tables that name no tenant: how each begins, and why that is right.
-const WITHOUT_TENANT: [(&str, &str); 4] = [
+const WITHOUT_TENANT: [(&str, &str); 6] = [
+    ("INSERT INTO sp_lock", "locks are the server's, not a tenant's; the tenant is in their names"),
+    ("DELETE FROM sp_lock", "as above"),
     ("INSERT INTO sp_rollout_target_group", "no tenant column; the targets and the group were selected for one tenant"),
     ("INSERT INTO sp_action_status_messages", "no tenant column; the statuses were inserted by the statement before"),
     (
