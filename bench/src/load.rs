@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
 use crate::connection::Connection;
 
@@ -92,6 +93,43 @@ where
 /// The one place that looks at the clock: measuring it is what this program is for.
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Requests at a steady rate, whatever becomes of those before; returns their latencies, from when each was due. Those of the first
+/// second, in which connections are made and statements are prepared, are left out.
+pub async fn paced<W>(address: SocketAddr, per_second: u64, time: Duration, write: W) -> Result<Histogram>
+where
+    W: Fn(u64, &mut Vec<u8>) + Send + Sync + 'static,
+{
+    let write = Arc::new(write);
+    let idle: Arc<Mutex<Vec<Connection>>> = Arc::default();
+    let mut calls: JoinSet<Result<Option<Duration>>> = JoinSet::new();
+    let begin = now() + Duration::from_millis(100);
+    for number in 0..per_second * (time.as_secs() + 1) {
+        let at = begin + Duration::from_micros(number * 1_000_000 / per_second);
+        let (idle, write) = (Arc::clone(&idle), Arc::clone(&write));
+        calls.spawn(async move {
+            sleep_until(at.into()).await;
+            let kept = idle.lock().await.pop();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => Connection::connect(address).await?,
+            };
+            let mut request = Vec::new();
+            write(number, &mut request);
+            connection.send(&request).await?.success()?;
+            let took = now().duration_since(at);
+            idle.lock().await.push(connection);
+            Ok((number >= per_second).then_some(took))
+        });
+    }
+    let mut latency = Histogram::default();
+    while let Some(call) = calls.join_next().await {
+        if let Some(took) = call.map_err(|error| anyhow!(error)).flatten()? {
+            latency.record(took);
+        }
+    }
+    Ok(latency)
 }
 
 struct Shared<W> {

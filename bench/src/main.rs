@@ -4,6 +4,7 @@
 
 mod artifact;
 mod bare;
+mod cluster;
 mod connection;
 mod dmf;
 mod fleet;
@@ -102,6 +103,8 @@ pub enum Phase {
     Rollout,
     /// Another one, on PostgreSQL, and a broker: devices over AMQP
     Dmf,
+    /// Three nodes, then ten, on PostgreSQL: events between them, nodes that die and are restarted
+    Cluster,
 }
 
 impl Options {
@@ -111,9 +114,7 @@ impl Options {
 
     /// Whether anything but the bare handler is to be measured.
     pub fn wants_kettle(&self) -> bool {
-        [Phase::Poll, Phase::List, Phase::Artifact, Phase::Create, Phase::Fleet, Phase::Rollout, Phase::Dmf]
-            .into_iter()
-            .any(|phase| self.wants(phase))
+        Phase::value_variants().iter().any(|phase| *phase != Phase::Bare && self.wants(*phase))
     }
 
     /// Whether this is the set-up that the wanted numbers are stated for.

@@ -90,6 +90,23 @@ impl Process {
         }
     }
 
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        complete(Command::new("kill").args(["-s", name, &self.id().to_string()])).map(drop)
+    }
+
+    /// Waits until it has ended, by itself or by a signal.
+    pub async fn ended(&mut self, within: Duration) -> Result<()> {
+        let started = now();
+        while self.child.try_wait()?.is_none() {
+            if started.elapsed() > within {
+                bail!("{} didn't end within {within:?}:\n{}", self.name, self.log_tail());
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
     pub fn log_tail(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&log);

@@ -16,7 +16,7 @@ use crate::server::{
     CREATE_CONNECTIONS, Server, TARGETS_PER_CREATE, configure, create_targets, exchange, management_request,
     poll_request, send_json,
 };
-use crate::{Database, Options, Phase, dmf, fleet, rollout};
+use crate::{Database, Options, Phase, cluster, dmf, fleet, rollout};
 
 const TARGETS_PER_PAGE: u64 = 50;
 const LIST: &str = "/rest/v1/targets?limit=50";
@@ -70,6 +70,11 @@ pub async fn run(options: &Options, report: &mut Report) -> Result<()> {
         && options.wants(Phase::Dmf)
     {
         dmf::run(options, report, postgres, scratch.path()).await?;
+    }
+    if let Some(postgres) = &postgres
+        && options.wants(Phase::Cluster)
+    {
+        cluster::run(options, report, postgres, scratch.path()).await?;
     }
     Ok(())
 }

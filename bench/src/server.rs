@@ -42,13 +42,25 @@ impl Server {
         name: &'static str,
         settings: &[String],
     ) -> Result<Self> {
+        let port = free_port()?;
+        std::fs::create_dir(scratch.join(name))?;
+        Self::kettle_on(program, database, scratch, name, settings, port).await
+    }
+
+    /// On a port and in a folder that were its own before: a node that comes back.
+    pub async fn kettle_on(
+        program: &Path,
+        database: Option<String>,
+        scratch: &Path,
+        name: &'static str,
+        settings: &[String],
+        port: u16,
+    ) -> Result<Self> {
         let program =
             program.canonicalize().with_context(|| format!("{} isn't there; build it first", program.display()))?;
         let folder = scratch.join(name);
-        std::fs::create_dir(&folder)?;
         let data = folder.join("data");
         let database = database.unwrap_or_else(|| format!("sqlite:{}", data.join("kettle.db").display()));
-        let port = free_port()?;
         let mut command = Command::new(program);
         // In a folder of its own, so that no `kettle.toml` lying about takes part.
         command.current_dir(&folder).args(["serve", "--port", &port.to_string(), "--database", &database]);
