@@ -1,7 +1,8 @@
 //! Events: what one node tells the others, and itself, after a change is committed.
 //!
 //! An event carries names, not state: who hears it drops what it has cached. It is delivered in this process right
-//! after the commit, and to other nodes through the outbox (see `outbox.rs`).
+//! after the commit, and to other nodes through the outbox (see `outbox.rs`). What gaps mean for caches is modelled in
+//! `tests/it/model/cache.rs`.
 
 use std::{
     sync::{

@@ -1,7 +1,7 @@
 //! Leases: the right of one node to run one job, by the database's clock.
 //!
 //! A lease has an epoch that grows with every change of hands. Work done under a lease reads the lease's row in its own
-//! writing transaction ([`Lease::fence`]): a node that was paused past its time cannot commit.
+//! writing transaction ([`Lease::fence`]): a node that was paused past its time cannot commit. Model: `tests/it/model/lease.rs`.
 
 use std::time::Duration;
 

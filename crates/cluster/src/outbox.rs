@@ -2,7 +2,8 @@
 //!
 //! Ids do not commit in order, so a reader can't go by them. Each row carries its transaction's id, and a reader takes
 //! exactly the rows visible now that were not visible in its last snapshot. NOTIFY is only a wake-up; a reader also
-//! looks once a second, which finds what a node that died between commit and NOTIFY had to say.
+//! looks once a second, which finds what a node that died between commit and NOTIFY had to say. Model:
+//! `tests/it/model/outbox.rs`.
 
 use std::time::Duration;
 

@@ -5,7 +5,7 @@
 //! order of what happened to it. Who reads holds a lease; who may read what is the caller's.
 //!
 //! A kind, once released, keeps its members. So a node leaves kinds that it does not know to a newer one, and they keep
-//! nothing up.
+//! nothing up. Models: `tests/it/model/redelivery.rs` and `telling.rs`.
 
 use std::time::Duration;
 

@@ -34,6 +34,7 @@ mod lease;
 mod lifecycle;
 mod links;
 mod mgmt;
+mod model;
 mod openapi;
 mod operations;
 mod outbox;
