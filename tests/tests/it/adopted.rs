@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Nothing moves by itself: what is read is what was loaded.
-const AT_REST: [&str; 3] = [
+pub(crate) const AT_REST: [&str; 3] = [
     "hawkbit.rollout.scheduler.enabled=false",
     "hawkbit.autoassign.scheduler.enabled=false",
     "hawkbit.autocleanup.scheduler.enabled=false",
@@ -34,9 +34,9 @@ const AT_REST: [&str; 3] = [
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// The recorded rows and artifacts, before and while Kettle runs on them.
-struct Adopted {
-    store: Store,
-    data: Arc<TempDir>,
+pub(crate) struct Adopted {
+    pub(crate) store: Store,
+    pub(crate) data: Arc<TempDir>,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +63,7 @@ async fn what_the_peer_wrote_is_read_as_the_peer_reads_it() {
 }
 
 impl Adopted {
-    async fn load() -> Option<Self> {
+    pub(crate) async fn load() -> Option<Self> {
         let recording = shared_folder().join("contract/adopt");
         if !recording.exists() {
             let why = format!("{} is absent (KETTLE_SHARED)", recording.display());

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command};
 
 use crate::harness::{Broker, Engine, Gateway, kettle_binary, psql_binary, shared_postgres, skip_visibly, workspace};
 
-const SCENARIOS: [&str; 14] = [
+pub(crate) const SCENARIOS: [&str; 14] = [
     "01_targets",
     "02_target_types_and_tags",
     "03_software_modules",

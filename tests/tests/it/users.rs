@@ -320,12 +320,12 @@ async fn devices_of_one_tenant_cannot_reach_into_another() {
         }
         let in_default = server.device("d1");
         let in_other = Device {
-            server: &server,
+            client: &server,
             root: "/OTHER/controller/v1/d1".into(),
             authorization: "GatewayToken other-secret".into(),
         };
         let crossed =
-            Device { root: in_default.root.clone(), authorization: in_other.authorization.clone(), server: &server };
+            Device { root: in_default.root.clone(), authorization: in_other.authorization.clone(), client: &server };
         crossed.get("").await.expect_empty(401);
         assert_eq!(in_other.offered().await, None, "a target of the same name in the other tenant");
         assert_eq!(in_default.offered().await, Some(action));

@@ -16,7 +16,7 @@ async fn send(device: &Device<'_>, method: Method, path: &str, body: &Value) -> 
     let mut bytes = Vec::new();
     ciborium::into_writer(body, &mut bytes).unwrap();
     let headers = [("authorization", device.authorization.as_str()), ("content-type", CBOR), ("accept", CBOR)];
-    device.server.request(method, &format!("{}{path}", device.root), &headers, Some(bytes)).await
+    device.client.request(method, &format!("{}{path}", device.root), &headers, Some(bytes)).await
 }
 
 /// Asks in both forms and returns what both hold.

@@ -340,7 +340,7 @@ async fn tenants_with_equal_controller_ids_confirm_their_own() {
         }
         send(Method::POST, "/rest/v1/targets", Some(json!([{"controllerId": "d1"}]))).await.expect(201);
         let (root, authorization) = ("/OTHER/controller/v1/d1".into(), "GatewayToken theirs".into());
-        let theirs = Device { server: &server, root, authorization };
+        let theirs = Device { client: &server, root, authorization };
         let path = format!("/confirmationBase/{action}");
         theirs.get(&path).await.expect_error(404, NOT_FOUND);
         let confirmed = json!({"confirmation": "confirmed"});

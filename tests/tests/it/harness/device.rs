@@ -3,10 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, Server};
+use super::{Answer, Client};
 
-pub struct Device<'s> {
-    pub server: &'s Server,
+pub struct Device<'c> {
+    pub client: &'c Client,
     pub root: String,
     pub authorization: String,
 }
@@ -68,7 +68,7 @@ impl Device<'_> {
             all.push(("content-type", "application/json"));
         }
         let path = format!("{}{path}", self.root);
-        self.server.request(method, &path, &all, bytes).await
+        self.client.request(method, &path, &all, bytes).await
     }
 }
 

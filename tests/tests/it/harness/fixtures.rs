@@ -3,7 +3,7 @@
 use rand::{Rng as _, RngCore as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
-use super::{Answer, Server};
+use super::{Answer, Client};
 
 /// A complete distribution set with one module of type `os`.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub fn bytes_of(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-impl Server {
+impl Client {
     pub async fn module(&self, name: &str) -> i64 {
         let body = json!([{"name": name, "version": "1", "type": "os", "vendor": "v"}]);
         let created = self.post("/rest/v1/softwaremodules", body).await;

@@ -1,37 +1,70 @@
-//! The PostgreSQL that all tests of this process share: a private one, started when the first test asks, or the one that
-//! `KETTLE_TEST_POSTGRES` names. Each server gets a database of its own, dropped with it.
+//! Private PostgreSQL servers: the one that all tests of this process share (started when the first test asks, or the one
+//! that `KETTLE_TEST_POSTGRES` names), and others for tests that crash it. Each Kettle gets a database of its own.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
-    os::unix::process::CommandExt as _,
     path::PathBuf,
-    process::{ChildStdin, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
 
-use super::launch::free_port;
+use super::{keeper::Keeper, launch::free_port};
 
-/// A database of one test; the name says which process made it.
+/// A database of one test; the name says which process made it. It is dropped with the value.
 pub struct Database {
     name: String,
     pub url: String,
+    /// A server of its own, which goes with it; else it is in the shared one.
+    pub server: Option<Arc<Postgres>>,
 }
 
 impl Database {
     pub fn create() -> Self {
+        Self::create_in(shared_postgres(), None)
+    }
+
+    /// In a server that the test may crash.
+    pub fn create_apart() -> Self {
+        let server = Arc::new(Postgres::start(true));
+        Self::create_in(&server.clone(), Some(server))
+    }
+
+    fn create_in(server: &Postgres, own: Option<Arc<Postgres>>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("kettle_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        psql(&shared_postgres().admin_url, &format!("CREATE DATABASE {name} TEMPLATE template0"));
-        let url = shared_postgres().url_of(&name);
-        Self { name, url }
+        psql(&server.admin_url, &format!("CREATE DATABASE {name} TEMPLATE template0"));
+        let url = server.url_of(&name);
+        Self { name, url, server: own }
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        let (_, address, _) = self.parts();
+        if address.contains(':') { address.to_owned() } else { format!("{address}:5432") }
+    }
+
+    /// The same database by another way: what listens on `port` leads to [`Database::address`].
+    pub fn url_by(&self, port: u16) -> String {
+        let (before, _, after) = self.parts();
+        format!("{before}127.0.0.1:{port}{after}")
+    }
+
+    /// The URL up to its host, host and port, and from the path on.
+    fn parts(&self) -> (&str, &str, &str) {
+        let begin =
+            self.url.rfind('@').or_else(|| self.url.find("://").map(|at| at + 2)).expect("a postgres:// URL") + 1;
+        let end = begin + self.url[begin..].find('/').expect("a database");
+        (&self.url[..begin], &self.url[begin..end], &self.url[end..])
     }
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if self.server.is_some() {
+            return;
+        }
         let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         let dropped = psql_command(&shared_postgres().admin_url, &sql).output();
         if !dropped.is_ok_and(|out| out.status.success()) {
@@ -40,51 +73,45 @@ impl Drop for Database {
     }
 }
 
-pub struct SharedPostgres {
+pub struct Postgres {
     pub admin_url: String,
-    /// The private server's life line: it stops when this pipe closes, at the latest with this process.
-    _life: Option<ChildStdin>,
+    keeper: Option<Keeper>,
 }
 
-impl SharedPostgres {
+impl Postgres {
+    /// `lasting`: a commit outlives a crash. That costs time.
+    fn start(lasting: bool) -> Self {
+        let folder = tempfile::Builder::new().prefix("kettle-pg-").tempdir().unwrap().keep();
+        let port = free_port().to_string();
+        let commits = if lasting { "on" } else { "off" };
+        let keeper = Keeper::new("PostgreSQL", include_str!("postgres.sh"), &[&binaries(), &folder, &port, &commits]);
+        keeper.tell("start");
+        Self { admin_url: format!("postgres://postgres@127.0.0.1:{port}/postgres"), keeper: Some(keeper) }
+    }
+
     fn url_of(&self, database: &str) -> String {
         let (server, rest) = self.admin_url.rsplit_once('/').expect("a postgres:// URL");
         let parameters = rest.split_once('?').map(|(_, p)| format!("?{p}"));
         format!("{server}/{database}{}", parameters.unwrap_or_default())
     }
-}
 
-pub fn shared_postgres() -> &'static SharedPostgres {
-    static SHARED: OnceLock<SharedPostgres> = OnceLock::new();
-    SHARED.get_or_init(|| match std::env::var("KETTLE_TEST_POSTGRES") {
-        Ok(admin_url) => SharedPostgres { admin_url, _life: None },
-        Err(_) => start_private(),
-    })
-}
-
-#[expect(clippy::zombie_processes, reason = "it ends after this process, by the pipe that closes then")]
-fn start_private() -> SharedPostgres {
-    let dir = tempfile::Builder::new().prefix("kettle-pg-").tempdir().unwrap().keep();
-    let port = free_port();
-    let mut keeper = Command::new("sh")
-        .args(["-c", include_str!("postgres.sh"), "postgres.sh"])
-        .arg(binaries())
-        .arg(&dir)
-        .arg(port.to_string())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    if line != "ready\n" {
-        let mut said = String::new();
-        let _ = keeper.stderr.take().unwrap().read_to_string(&mut said);
-        panic!("the private PostgreSQL did not start: {said}");
+    /// Ends it without warning. What was committed survives.
+    pub fn crash(&self) {
+        self.keeper.as_ref().expect("a server of our own").tell("crash");
     }
-    SharedPostgres { admin_url: format!("postgres://postgres@127.0.0.1:{port}/postgres"), _life: keeper.stdin.take() }
+
+    /// On the same port.
+    pub fn restart(&self) {
+        self.keeper.as_ref().expect("a server of our own").tell("start");
+    }
+}
+
+pub fn shared_postgres() -> &'static Postgres {
+    static SHARED: OnceLock<Postgres> = OnceLock::new();
+    SHARED.get_or_init(|| match std::env::var("KETTLE_TEST_POSTGRES") {
+        Ok(admin_url) => Postgres { admin_url, keeper: None },
+        Err(_) => Postgres::start(false),
+    })
 }
 
 /// Runs one statement and gives what `psql` prints, unaligned and without headings.

@@ -3,18 +3,16 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::process::CommandExt as _,
+    io::Write as _,
     path::{Path, PathBuf},
-    process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
-        Mutex, OnceLock,
+        OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use super::{Engine, Gateway, Server, eventually_within, launch::free_port};
+use super::{Engine, Gateway, Server, eventually_within, keeper::Keeper, launch::free_port};
 
 const ANSWER: Duration = Duration::from_secs(20);
 
@@ -23,14 +21,7 @@ pub struct Broker {
     /// Where it speaks TLS, if it was started so.
     pub tls_port: u16,
     folder: PathBuf,
-    keeper: Mutex<Keeper>,
-}
-
-/// The script beside the broker. The broker stops when the script's input closes, at the latest with this process.
-struct Keeper {
-    commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    complaints: ChildStderr,
+    keeper: Keeper,
 }
 
 impl Broker {
@@ -61,51 +52,26 @@ impl Broker {
         })
     }
 
-    #[expect(clippy::zombie_processes, reason = "it ends after this process, by the pipe that closes then")]
     fn launch(more: impl FnOnce(&Path, u16) -> String) -> Broker {
         let folder = tempfile::Builder::new().prefix("kettle-mq-").tempdir().unwrap().keep();
         let [port, tls_port, distribution, epmd] = [(); 4].map(|()| free_port());
         let mut settings = format!("listeners.tcp.1 = 127.0.0.1:{port}\nlog.file.level = warning\n");
         settings.push_str(&more(&folder, tls_port));
         fs::write(folder.join("rabbitmq.conf"), settings).unwrap();
-        let mut script = Command::new("sh")
-            .args(["-c", include_str!("rabbitmq.sh"), "rabbitmq.sh"])
-            .arg(&folder)
-            .args([port, distribution, epmd].map(|port| port.to_string()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let keeper = Keeper {
-            commands: script.stdin.take().unwrap(),
-            answers: BufReader::new(script.stdout.take().unwrap()),
-            complaints: script.stderr.take().unwrap(),
-        };
-        let broker = Broker { port, tls_port, folder, keeper: Mutex::new(keeper) };
-        broker.tell("start");
+        let ports = [port, distribution, epmd].map(|port| port.to_string());
+        let keeper = Keeper::new("RabbitMQ", include_str!("rabbitmq.sh"), &[&folder, &ports[0], &ports[1], &ports[2]]);
+        let broker = Broker { port, tls_port, folder, keeper };
+        broker.keeper.tell("start");
         broker
     }
 
     /// Ends it as `kill -9` does. What is durable survives, on the same port.
     pub fn kill9(&self) {
-        self.tell("kill");
+        self.keeper.tell("kill");
     }
 
     pub fn restart(&self) {
-        self.tell("start");
-    }
-
-    fn tell(&self, command: &str) {
-        let mut keeper = self.keeper.lock().unwrap();
-        let mut line = String::new();
-        let sent = writeln!(keeper.commands, "{command}");
-        if sent.and_then(|()| keeper.answers.read_line(&mut line)).is_err() || line.trim() != command {
-            let mut said = String::new();
-            let _ = keeper.complaints.read_to_string(&mut said);
-            panic!("the private RabbitMQ failed to {command}: {said}");
-        }
+        self.keeper.tell("start");
     }
 
     /// The value of an Erlang expression, evaluated inside the broker, as Erlang writes it.

@@ -1,18 +1,16 @@
 //! A running `kettle serve` on a database and a data folder of its own.
 
-use std::{path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{ops::Deref, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
 
-use base64::Engine as _;
-use reqwest::Method;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Answer, Database, Device, Process, eventually_within, free_port, kettle_command};
+use super::{Client, Database, Process, eventually_within, free_port, kettle_command, signal};
 
 const START: Duration = Duration::from_secs(60);
 /// Longer than the time that requests in flight get.
 const STOP: Duration = Duration::from_secs(45);
-const GATEWAY_TOKEN: &str = "gw-secret";
+/// Debian's place of what makes a process see another time; the loader fills in the machine's folder.
+const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -30,15 +28,22 @@ pub async fn on_each_engine(test: impl AsyncFn(Server)) {
 
 pub struct Server {
     pub port: u16,
-    pub base: String,
-    /// The `Authorization` of the stock user.
-    pub admin: String,
     pub data: Arc<TempDir>,
     pub database: Option<Arc<Database>>,
     process: Option<Process>,
     settings: Vec<String>,
+    oddity: Oddity,
     logs: TempDir,
-    http: reqwest::Client,
+    client: Client,
+}
+
+/// What a node has to bear that others have not.
+#[derive(Clone, Debug, Default)]
+pub struct Oddity {
+    /// Where it finds the database, if not at its own address.
+    pub way_to_database: Option<String>,
+    /// How far its clock is off, as faketime reads it: `+1h`.
+    pub clock: Option<String>,
 }
 
 impl Server {
@@ -71,25 +76,26 @@ impl Server {
     }
 
     fn launch(data: Arc<TempDir>, database: Option<Arc<Database>>, settings: &[&str]) -> Self {
+        Self::start_odd(data, database, settings, Oddity::default())
+    }
+
+    pub(crate) fn start_odd(
+        data: Arc<TempDir>,
+        database: Option<Arc<Database>>,
+        settings: &[&str],
+        oddity: Oddity,
+    ) -> Self {
         let port = free_port();
         let logs = tempfile::Builder::new().prefix("kettle-log-").tempdir().unwrap();
         let mut server = Self {
             port,
-            base: format!("http://127.0.0.1:{port}"),
-            admin: basic("admin", "admin"),
             data,
             database,
             process: None,
             settings: settings.iter().map(|s| s.to_string()).collect(),
+            oddity,
             logs,
-            http: reqwest::Client::builder()
-                .timeout(Duration::from_secs(60))
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                // A pooled connection would end with the server that a test stops.
-                .pool_max_idle_per_host(0)
-                .build()
-                .unwrap(),
+            client: Client::to(port),
         };
         server.spawn();
         server.wait_until_ready();
@@ -108,7 +114,11 @@ impl Server {
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         if let Some(database) = &self.database {
-            command.args(["--database", &database.url]);
+            command.args(["--database", self.oddity.way_to_database.as_ref().unwrap_or(&database.url)]);
+        }
+        if let Some(off) = &self.oddity.clock {
+            // Timers go on as they do: it is the wall clock that is wrong.
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", off).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         for setting in &self.settings {
             command.args(["--set", setting]);
@@ -132,6 +142,15 @@ impl Server {
 
     pub fn process(&self) -> &Process {
         self.process.as_ref().expect("a running server")
+    }
+
+    /// Stops it where it is, as a machine that is suspended does.
+    pub fn pause(&self) {
+        signal(self.process().id(), "STOP");
+    }
+
+    pub fn resume(&self) {
+        signal(self.process().id(), "CONT");
     }
 
     pub fn kill9(&mut self) {
@@ -169,87 +188,13 @@ impl Server {
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
+}
 
-    pub async fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Vec<u8>>) -> Answer {
-        let request = format!("{method} {path}");
-        self.try_request(method, path, headers, body).await.unwrap_or_else(|e| panic!("{request}: {e:?}"))
-    }
+impl Deref for Server {
+    type Target = Client;
 
-    /// For tests in which the connection may break.
-    pub async fn try_request(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Option<Vec<u8>>,
-    ) -> reqwest::Result<Answer> {
-        let name = format!("{method} {path}");
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        for (header, value) in headers {
-            request = request.header(*header, *value);
-        }
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        let response = request.send().await?;
-        Ok(Answer {
-            request: name,
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            bytes: response.bytes().await?.to_vec(),
-            base: self.base.clone(),
-        })
-    }
-
-    pub async fn get(&self, path: &str) -> Answer {
-        self.get_as(&self.admin, path).await
-    }
-
-    pub async fn get_as(&self, authorization: &str, path: &str) -> Answer {
-        self.json_as(authorization, Method::GET, path, None).await
-    }
-
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
-        self.json_as(&self.admin, Method::POST, path, Some(body)).await
-    }
-
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
-        self.json_as(&self.admin, Method::PUT, path, Some(body)).await
-    }
-
-    pub async fn delete(&self, path: &str) -> Answer {
-        self.json_as(&self.admin, Method::DELETE, path, None).await
-    }
-
-    pub async fn json_as(&self, authorization: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
-        let mut headers = vec![("authorization", authorization)];
-        let bytes = body.map(|b| serde_json::to_vec(&b).unwrap());
-        if bytes.is_some() {
-            headers.push(("content-type", "application/json"));
-        }
-        self.request(method, path, &headers, bytes).await
-    }
-
-    pub async fn configure(&self, key: &str, value: impl Into<Value>) {
-        let path = format!("/rest/v1/system/configs/{key}");
-        let value: Value = value.into();
-        self.put(&path, json!({"value": value})).await.expect(204);
-    }
-
-    /// Turns both kinds of device tokens on.
-    pub async fn allow_devices(&self) {
-        self.configure("authentication.targettoken.enabled", true).await;
-        self.configure("authentication.gatewaytoken.enabled", true).await;
-        self.configure("authentication.gatewaytoken.key", GATEWAY_TOKEN).await;
-    }
-
-    /// A device of tenant DEFAULT that shows the gateway token.
-    pub fn device(&self, controller_id: &str) -> Device<'_> {
-        Device {
-            server: self,
-            root: format!("/DEFAULT/controller/v1/{controller_id}"),
-            authorization: format!("GatewayToken {GATEWAY_TOKEN}"),
-        }
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }
 
@@ -260,12 +205,6 @@ impl Drop for Server {
             eprintln!("log of {}:\n{}", self.base, self.log_tail());
         }
     }
-}
-
-/// `Authorization` of a Management API user.
-pub fn basic(user: &str, password: &str) -> String {
-    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    format!("Basic {pair}")
 }
 
 fn is_ready(port: u16) -> bool {

@@ -55,6 +55,11 @@ impl Store {
         Store { db: connect(&url).await, url, _folder: None, database: server.database.clone() }
     }
 
+    /// A database that servers use, beside their own connections.
+    pub async fn on(database: Arc<Database>) -> Store {
+        Store { db: connect(&database.url).await, url: database.url.clone(), _folder: None, database: Some(database) }
+    }
+
     /// The connections of another node.
     pub async fn another_node(&self) -> Db {
         connect(&self.url).await

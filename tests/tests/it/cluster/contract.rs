@@ -1,0 +1,51 @@
+//! The recorded contract holds for three nodes behind a load balancer as it does for one: each request is a connection of
+//! its own, and goes to the next node.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use crate::{
+    adopted::{AT_REST, Adopted},
+    contract::{SCENARIOS, shared_folder},
+    harness::{Cluster, skip_visibly},
+};
+
+const NODES: usize = 3;
+
+#[test]
+fn answers_of_three_nodes_are_the_recorded_ones() {
+    let script = shared_folder().join("contract/replay.py");
+    if !script.exists() {
+        let why = format!("{} is absent (KETTLE_SHARED)", script.display());
+        return skip_visibly("the recorded contract on three nodes", &why);
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut differences = String::new();
+    for scenario in SCENARIOS {
+        let cluster = runtime.block_on(async { Cluster::of(NODES).start() });
+        let out = run(&script, &["check", "--base", &cluster.client().base, "--only", scenario]);
+        let said = String::from_utf8_lossy(&out.stdout);
+        assert!(said.contains(scenario), "{scenario} did not run:\n{said}{}", String::from_utf8_lossy(&out.stderr));
+        if !out.status.success() {
+            differences.push_str(&said);
+        }
+    }
+    assert_eq!(differences, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_read_what_the_peer_wrote_as_the_peer_reads_it() {
+    let Some(adopted) = Adopted::load().await else { return };
+    let cluster = Cluster::of(NODES).on(adopted.data.clone(), adopted.store.database()).with(&AT_REST).start();
+    let script = shared_folder().join("contract/adopt_replay.py");
+    let out = run(&script, &["check", "--base", &cluster.client().base]);
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+}
+
+fn run(script: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new("python3");
+    command.arg(script).args(arguments).env("PYTHONDONTWRITEBYTECODE", "1").output().expect("python3 is needed")
+}
