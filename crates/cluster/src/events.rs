@@ -5,17 +5,21 @@
 //! `tests/it/model/cache.rs`.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc, RwLock,
+        Arc, OnceLock, RwLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
+use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast, watch};
 
 use crate::{
+    announcements,
     heard::{self, Heard},
     own::Own,
 };
@@ -73,6 +77,8 @@ impl Event {
 
 type Listener = Arc<dyn Fn(&Event, Origin) + Send + Sync>;
 type GapListener = Arc<dyn Fn() + Send + Sync>;
+/// Finds the controllerIds of those of a tenant's targets that there are, by their ids.
+type TargetNames = dyn Fn(String, Vec<i64>) -> BoxFuture<'static, Result<Vec<String>, DbErr>> + Send + Sync;
 
 /// Something that a node tells the others and nobody keeps: it may be lost, and says nothing about state in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +102,9 @@ struct Inner {
     whole: AtomicBool,
     wake_others: Notify,
     service_events: watch::Sender<()>,
+    announces: AtomicBool,
+    announcements: watch::Sender<()>,
+    target_names: OnceLock<Box<TargetNames>>,
     said: broadcast::Sender<Gossip>,
     gossip: broadcast::Sender<Gossip>,
     heard: Heard,
@@ -119,6 +128,9 @@ impl Events {
             whole: AtomicBool::new(true),
             wake_others: Notify::new(),
             service_events: watch::Sender::new(()),
+            announces: AtomicBool::new(false),
+            announcements: watch::Sender::new(()),
+            target_names: OnceLock::new(),
             said: broadcast::Sender::new(GOSSIP_AT_ONCE),
             gossip: broadcast::Sender::new(GOSSIP_AT_ONCE),
             heard: Heard::new(longest_wait),
@@ -153,6 +165,58 @@ impl Events {
     /// about a second, on another.
     pub fn service_events(&self) -> watch::Receiver<()> {
         self.0.service_events.subscribe()
+    }
+
+    /// Has all transactions from now on write what hawkBit nodes and others are to be told of them; see
+    /// [`announcements`](crate::announcements). For whoever sends it: without one, rows would be written for nobody.
+    pub fn announce_from_now_on(&self) {
+        self.0.announces.store(true, Ordering::Release);
+    }
+
+    /// Whether anybody is told announcements.
+    pub fn announces(&self) -> bool {
+        self.0.announces.load(Ordering::Acquire)
+    }
+
+    /// For who sends announcements: `changed()` returns once this node has committed some.
+    pub fn announcements(&self) -> watch::Receiver<()> {
+        self.0.announcements.subscribe()
+    }
+
+    /// How targets are found that others tell of by their ids. For whoever knows the tables; what is set first stays.
+    pub fn find_target_names_by<F, Fut>(&self, find: F)
+    where
+        F: Fn(String, Vec<i64>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<String>, DbErr>> + Send + 'static,
+    {
+        let find = move |tenant, ids| -> BoxFuture<'static, _> { Box::pin(find(tenant, ids)) };
+        let _ = self.0.target_names.set(Box::new(find));
+    }
+
+    /// Acts on what other nodes have announced: delivers its events, of targets that it tells by their ids too, with one
+    /// look at the database per tenant. What [`announcements::Heard::service`] says is the caller's. After an error some may be lost, and
+    /// caches have to go.
+    pub async fn heard(&self, heard: &[announcements::Heard]) -> Result<(), DbErr> {
+        let mut targets: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+        for one in heard {
+            for event in &one.events {
+                self.deliver(event, Origin::Elsewhere);
+            }
+            if !one.targets.is_empty() {
+                targets.entry(&one.tenant).or_default().extend(&one.targets);
+            }
+        }
+        let Some(find) = self.0.target_names.get() else { return Ok(()) };
+        for (tenant, mut ids) in targets {
+            ids.sort_unstable();
+            ids.dedup();
+            let controller_ids = find(tenant.to_owned(), ids).await?;
+            if !controller_ids.is_empty() {
+                let event = Event::TargetsChanged { tenant: tenant.to_owned(), controller_ids };
+                self.deliver(&event, Origin::Elsewhere);
+            }
+        }
+        Ok(())
     }
 
     /// Joins this node to the others on the same PostgreSQL database. Until the channel is up, [`Events::whole`] is
@@ -197,7 +261,7 @@ impl Events {
         self.0.heard.nodes()
     }
 
-    pub(crate) fn heard(&self) -> &Heard {
+    pub(crate) fn hearing(&self) -> &Heard {
         &self.0.heard
     }
 
@@ -267,6 +331,10 @@ impl Events {
     /// Service events were written here, or may have been elsewhere.
     pub(crate) fn service_event_written(&self) {
         self.0.service_events.send_replace(());
+    }
+
+    pub(crate) fn announcement_written(&self) {
+        self.0.announcements.send_replace(());
     }
 
     pub(crate) async fn wake_wanted(&self) {

@@ -1,10 +1,11 @@
-//! What makes several nodes one server: events, the outbox they are written to, service events, leases and the jobs that
-//! run under them.
+//! What makes several nodes one server: events, the outbox they are written to, announcements to hawkBit nodes, service
+//! events, leases and the jobs that run under them.
 //!
 //! Every part works in one process on SQLite and, unchanged for its callers, between processes on PostgreSQL. Knows
 //! `kt_outbox`, `kt_service_event`, `kt_lease` and `kt_node`; must not know a rule of the product, nor a table of hawkBit's but
 //! that of its locks.
 
+pub mod announcements;
 mod clock;
 mod events;
 mod heard;
@@ -17,6 +18,7 @@ mod peer_lock;
 pub mod service;
 mod tx;
 
+pub use announcements::{Announcement, Fact};
 pub use clock::Clock;
 pub use events::{Event, Events, Gossip, Origin};
 pub use jobs::{Job, JobContext, Jobs};

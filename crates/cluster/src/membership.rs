@@ -114,7 +114,7 @@ impl Member {
         }
         let alive = alive(&self.db).await?;
         let others: HashSet<String> = alive.into_iter().filter(|id| id != self.events.node()).collect();
-        self.events.heard().set_others(&others);
+        self.events.hearing().set_others(&others);
         Ok(())
     }
 

@@ -9,13 +9,16 @@ use std::time::Duration;
 
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use serde::Serialize;
 use sqlx::postgres::{PgListener, PgPool};
 use tokio::{sync::broadcast::error::RecvError, time::MissedTickBehavior};
 
-use crate::{Event, Events, Gossip, Lease, LeaseError, Tx, events::Origin, jobs::JobContext};
+use crate::{Announcement, Event, Events, Gossip, Lease, LeaseError, Tx, events::Origin, jobs::JobContext};
 
 const CHANNEL: &str = "kettle_events";
 const GOSSIP_CHANNEL: &str = "kettle_gossip";
+/// The kind of rows that hold an [`Announcement`]. They are for those who send them, not for nodes that read the outbox.
+pub const ANNOUNCEMENT: &str = "announcement";
 /// How often a reader looks without having been woken.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A look that takes longer means the database can't be reached; caches are not used until it can.
@@ -35,6 +38,35 @@ pub(crate) async fn write(engine: Engine, tx: &DatabaseTransaction, node: &str, 
     let values = [node.into(), event.tenant().into(), event.kind().into(), payload.into()];
     let row = tx.query_one_raw(engine.statement(&sql, values)).await?;
     row.ok_or_else(|| DbErr::RecordNotInserted)?.try_get("", "id")
+}
+
+/// Writes announcements in their order, with one statement.
+pub(crate) async fn write_announcements(
+    engine: Engine,
+    tx: &DatabaseTransaction,
+    node: &str,
+    announcements: &[Announcement],
+) -> Result<(), DbErr> {
+    #[derive(Serialize)]
+    struct Row {
+        tenant: String,
+        payload: String,
+    }
+    if announcements.is_empty() {
+        return Ok(());
+    }
+    let custom = |e: serde_json::Error| DbErr::Custom(e.to_string());
+    let row =
+        |of: &Announcement| Ok(Row { tenant: of.tenant.clone(), payload: serde_json::to_string(of).map_err(custom)? });
+    let rows = announcements.iter().map(row).collect::<Result<Vec<_>, DbErr>>()?;
+    let sql = format!(
+        "INSERT INTO kt_outbox (node, tenant, kind, payload, created_at) SELECT $2, r.tenant, $3, r.payload, {} FROM {}",
+        engine.now_ms(),
+        engine.json_rows(1, "r", &[("tenant", "text"), ("payload", "text")])
+    );
+    let rows = serde_json::to_string(&rows).map_err(custom)?;
+    tx.execute_raw(engine.statement(&sql, [rows.into(), node.into(), ANNOUNCEMENT.into()])).await?;
+    Ok(())
 }
 
 /// Follows the outbox of a PostgreSQL database for as long as the process lives.
@@ -130,8 +162,8 @@ async fn read_since(db: &Db, snapshot: &str) -> Result<(String, Vec<Row>), Strin
                CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) - o.created_at AS age_ms \
                FROM (SELECT CAST($1 AS pg_snapshot) AS seen) s \
                LEFT JOIN kt_outbox o ON o.xid >= pg_snapshot_xmin(s.seen) AND NOT pg_visible_in_snapshot(o.xid, s.seen) \
-               ORDER BY o.id";
-    let rows = db.read().query_all_raw(Engine::Postgres.statement(sql, [snapshot.into()])).await;
+               AND o.kind <> $2 ORDER BY o.id";
+    let rows = db.read().query_all_raw(Engine::Postgres.statement(sql, [snapshot.into(), ANNOUNCEMENT.into()])).await;
     let rows = rows.map_err(|e| e.to_string())?;
     let mut next = snapshot.to_owned();
     let mut found = Vec::new();

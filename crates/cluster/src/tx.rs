@@ -5,7 +5,7 @@ use std::ops::Deref;
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
-use crate::{Clock, Event, Events, ServiceEvent, events::Origin, outbox, service};
+use crate::{Announcement, Clock, Event, Events, Fact, ServiceEvent, events::Origin, outbox, service};
 
 /// A transaction that knows what to tell once it is committed. Dropped without [`Tx::commit`], it is rolled back and
 /// tells nothing.
@@ -16,6 +16,7 @@ pub struct Tx {
     clock: Clock,
     pending: Vec<Event>,
     for_services: Vec<ServiceEvent>,
+    announced: Vec<Announcement>,
 }
 
 impl Tx {
@@ -27,6 +28,7 @@ impl Tx {
             clock: clock.clone(),
             pending: Vec::new(),
             for_services: Vec::new(),
+            announced: Vec::new(),
         })
     }
 
@@ -46,6 +48,19 @@ impl Tx {
         self.for_services.push(event);
     }
 
+    /// Whether anybody is told announcements: whatever has to be read for one is read only then.
+    pub fn announces(&self) -> bool {
+        self.events.announces()
+    }
+
+    /// Notes what hawkBit nodes and others are to be told of this transaction, if anybody is; see
+    /// [`announcements`](crate::announcements). They are told in the order of these calls.
+    pub fn announce(&mut self, tenant: &str, fact: Fact) {
+        if self.announces() {
+            self.announced.push(Announcement { tenant: tenant.to_owned(), fact });
+        }
+    }
+
     /// The commit need not wait for the disk. See [`Engine::commit_lazily`].
     pub async fn commit_lazily(&self) -> Result<(), DbErr> {
         if let Some(sql) = self.engine.commit_lazily() {
@@ -63,26 +78,32 @@ impl Tx {
         for event in &self.pending {
             rows.push(outbox::write(self.engine, &self.inner, self.events.node(), event).await?);
         }
+        outbox::write_announcements(self.engine, &self.inner, self.events.node(), &self.announced).await?;
         service::write(self.engine, &self.inner, &self.for_services, self.clock.now_ms()).await?;
-        if rows.is_empty() && self.for_services.is_empty() {
+        if rows.is_empty() && self.for_services.is_empty() && self.announced.is_empty() {
             return self.inner.commit().await;
         }
-        let Tx { inner, events, pending, for_services, .. } = self;
-        let telling = tokio::spawn(commit_and_tell(inner, events, pending, rows, !for_services.is_empty()));
+        let Tx { inner, events, pending, for_services, announced, .. } = self;
+        let told = Told { pending, rows, for_services: !for_services.is_empty(), announced: !announced.is_empty() };
+        let telling = tokio::spawn(commit_and_tell(inner, events, told));
         telling.await.map_err(|panicked| DbErr::Custom(panicked.to_string()))?
     }
 }
 
-async fn commit_and_tell(
-    inner: DatabaseTransaction,
-    events: Events,
+/// What a transaction has to tell.
+struct Told {
     pending: Vec<Event>,
+    /// Of the outbox, one for each of those.
     rows: Vec<i64>,
     for_services: bool,
-) -> Result<(), DbErr> {
+    announced: bool,
+}
+
+async fn commit_and_tell(inner: DatabaseTransaction, events: Events, told: Told) -> Result<(), DbErr> {
+    let Told { pending, rows, for_services, announced } = told;
     events.own().write(&rows);
     // The rows of one transaction come to be seen together, and the last of them is told last.
-    let hearing = rows.last().and_then(|row| events.heard().expect(*row));
+    let hearing = rows.last().and_then(|row| events.hearing().expect(*row));
     if let Err(error) = inner.commit().await {
         // The answer may have got lost, not the commit: then the rows are there, and the reader of the outbox tells them.
         events.own().leave(&rows);
@@ -94,6 +115,9 @@ async fn commit_and_tell(
     events.own().told(&rows);
     if for_services {
         events.service_event_written();
+    }
+    if announced {
+        events.announcement_written();
     }
     events.committed();
     if let Some(hearing) = hearing {
