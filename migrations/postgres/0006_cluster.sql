@@ -31,6 +31,8 @@ CREATE INDEX kt_idx_taken_event_taken_at ON kt_taken_event (taken_at);
 -- Logins that hold on every node: the key is a digest of what the client shows.
 CREATE TABLE kt_session (
     id         varchar(64) NOT NULL,
+    -- A digest of the same and of what is configured of the user: another user's, or a changed one's, is no session.
+    proof      varchar(64) NOT NULL,
     username   varchar(255) NOT NULL,
     created_at bigint NOT NULL,
     seen_at    bigint NOT NULL,
@@ -40,13 +42,12 @@ CREATE TABLE kt_session (
 CREATE INDEX kt_idx_session_expires_at ON kt_session (expires_at);
 CREATE INDEX kt_idx_session_username ON kt_session (username);
 
--- Logins that failed one after the other, by user and by address.
+-- Logins that failed one after the other, by user and by address. How long others are refused then follows from it.
 CREATE TABLE kt_failed_login (
     kind         varchar(16) NOT NULL,
     subject      varchar(255) NOT NULL,
     failures     bigint NOT NULL,
     failed_at    bigint NOT NULL,
-    locked_until bigint NOT NULL,
     CONSTRAINT kt_failed_login_pkey PRIMARY KEY (kind, subject)
 );
 CREATE INDEX kt_idx_failed_login_failed_at ON kt_failed_login (failed_at);

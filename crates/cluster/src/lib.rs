@@ -1,5 +1,5 @@
-//! What makes several nodes one server: events, the outbox they are written to, announcements to hawkBit nodes, service
-//! events, leases and the jobs that run under them.
+//! What makes several nodes one server: membership, events, the outbox they are written to, announcements to hawkBit nodes,
+//! service events, leases and the jobs that run under them, counts that hold for all nodes, and Redis.
 //!
 //! Every part works in one process on SQLite and, unchanged for its callers, between processes on PostgreSQL. Knows
 //! `kt_outbox`, `kt_service_event`, `kt_lease` and `kt_node`; must not know a rule of the product, nor a table of hawkBit's but
@@ -11,10 +11,12 @@ mod events;
 mod heard;
 mod jobs;
 mod lease;
+mod limits;
 pub mod membership;
 pub mod outbox;
 mod own;
 mod peer_lock;
+mod redis;
 pub mod service;
 mod tx;
 
@@ -23,7 +25,9 @@ pub use clock::Clock;
 pub use events::{Event, Events, Gossip, Origin};
 pub use jobs::{Job, JobContext, Jobs};
 pub use lease::{Lease, LeaseError};
+pub use limits::{Key, Limits};
 pub use membership::Membership;
 pub use peer_lock::{PeerLock, PeerLocks};
+pub use redis::{Away, Redis, RedisSettings, Script};
 pub use service::ServiceEvent;
 pub use tx::Tx;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::{StatusCode, request::Parts};
 use kettle_domain::{Ctx, Tenant, artifacts::urls::DeviceUrls, targets, tenants::TenantSettings};
-use kettle_rest::{ApiError, AppState, Base, device_credentials};
+use kettle_rest::{ApiError, AppState, Base, KnownDevice, device_credentials};
 
 /// An authenticated device. `tenant` is as the path has it: links echo that form.
 pub struct Device {
@@ -31,6 +31,9 @@ impl FromRequestParts<AppState> for Device {
         let param =
             |name| params.iter().find(|(n, _)| *n == name).map(|(_, value)| value.to_owned()).unwrap_or_default();
         let (tenant, controller_id) = (param("tenant"), param("controllerId"));
+        if let Some(KnownDevice { ctx, settings }) = parts.extensions.remove() {
+            return Ok(Device { ctx, settings, tenant, controller_id });
+        }
         let credentials = device_credentials(&parts.headers, &parts.extensions, &state.http);
         let known = Tenant::new(&tenant);
         match targets::authenticate(&state.services, known, &controller_id, &credentials.as_domain()).await? {

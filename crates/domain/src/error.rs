@@ -54,6 +54,8 @@ pub enum Kind {
     RolloutIllegalState,
     /// The tenant is unknown and not created implicitly.
     TenantNotExists,
+    /// Too many logins failed before; nobody looked at this one.
+    TooManyFailedLogins,
     /// The state to act on is gone, or not the caller's: 404, 410 without a body.
     Absent,
     Gone,

@@ -17,6 +17,7 @@ pub mod distribution_set_types;
 pub mod distribution_sets;
 pub mod download_ids;
 pub mod error;
+pub mod limits;
 mod listing;
 pub mod nodes;
 pub mod rollouts;

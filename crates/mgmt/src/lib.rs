@@ -10,12 +10,14 @@ mod confirmation;
 mod distribution_set_tags;
 mod distribution_set_types;
 mod distribution_sets;
+mod failed_logins;
 mod metadata;
 mod nodes;
 mod openapi;
 mod rollout_explanation;
 mod rollout_groups;
 mod rollouts;
+mod session;
 mod software_module_types;
 mod software_modules;
 mod tags;
@@ -42,10 +44,12 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(distribution_set_tags::routes())
         .merge(distribution_set_types::routes())
         .merge(distribution_sets::routes())
+        .merge(failed_logins::routes())
         .merge(nodes::routes())
         .merge(rollouts::routes())
         .merge(rollout_groups::routes())
         .merge(rollout_explanation::routes())
+        .merge(session::routes())
         .merge(software_module_types::routes())
         .merge(software_modules::routes())
         .merge(target_filters::routes())

@@ -13,6 +13,11 @@ pub fn about() -> About {
         tags: TAGS,
         security: json!({
             "Basic": { "type": "http", "scheme": "basic", "description": "A user of the configuration." },
+            "Session": {
+                "type": "apiKey", "in": "cookie", "name": "kettle_session",
+                "description": "A session, opened with `POST /session`. What changes something has to come from a page of this \
+                                server: `Sec-Fetch-Site: same-origin`, or its `Origin`.",
+            },
         }),
         bare: &[],
     }
@@ -31,7 +36,9 @@ const TAGS: &[Tag] = &[
     tag("/rest/v1/softwaremodules", "Software Modules", "Software with its files."),
     tag("/rest/v1/rollouts", "Rollouts", "Assignments to many targets, group by group."),
     tag("/rest/v1/actions", "Actions", "Assignments under way, and those that ended."),
+    tag("/rest/v1/system/failedlogins", "Failed Logins", "Whose logins are refused for a while."),
     tag("/rest/v1/system", "System Configuration", "The tenant's settings."),
+    tag("/session", "Sessions", "Logins for as long as a browser is used."),
     tag("/rest/v1/userinfo", "Basic Authentication", "Who is logged in."),
 ];
 

@@ -1,11 +1,17 @@
-//! Who calls the Management API: HTTP Basic (semantics.md E1, E2).
+//! Who calls the Management API: HTTP Basic (semantics.md E1, E2), or a session's cookie where there is no such header.
+
+use std::{convert::Infallible, net::IpAddr};
 
 use axum::extract::FromRequestParts;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
-use kettle_domain::{Ctx, Error, Kind, Tenant, access::Login, tenants};
+use kettle_domain::{
+    Ctx, Error, Kind, Tenant,
+    access::{Login, Outcome},
+    tenants,
+};
 
-use crate::{ApiError, AppState};
+use crate::{ApiError, AppState, InSession, peer, session};
 
 /// The context of a logged-in user, whose tenant exists.
 pub struct User(pub Ctx);
@@ -17,9 +23,29 @@ impl FromRequestParts<AppState> for LoggedIn {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<LoggedIn, ApiError> {
+        if !parts.headers.contains_key(AUTHORIZATION) && session::secret(&parts.headers).is_some() {
+            let InSession { login, .. } = InSession::from_request_parts(parts, state).await?;
+            return Ok(LoggedIn(login));
+        }
         let refused = || ApiError::unauthorized(&state.http.basic_realm);
         let (name, password) = basic(&parts.headers).ok_or_else(refused)?;
-        state.users.verify(&name, &password).await?.map(LoggedIn).ok_or_else(refused)
+        let client = peer::client(peer::peer(&parts.extensions), &parts.headers, &state.http);
+        match state.logins.log_in(&name, &password, client).await? {
+            Outcome::In(login) => Ok(LoggedIn(login)),
+            Outcome::Wrong => Err(refused()),
+            Outcome::Delayed(time) => Err(ApiError::delayed(time)),
+        }
+    }
+}
+
+/// The address that a request came from, as far as it is known.
+pub struct ClientAddress(pub Option<IpAddr>);
+
+impl FromRequestParts<AppState> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<ClientAddress, Infallible> {
+        Ok(ClientAddress(peer::client(peer::peer(&parts.extensions), &parts.headers, &state.http)))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Errors as clients see them: the one table from the domain's kinds to the peer's keys, classes and statuses
 //! (semantics.md E6), and the plain errors that the peer's framework answers by itself.
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{
     HeaderName, HeaderValue, StatusCode,
-    header::{ACCEPT, WWW_AUTHENTICATE},
+    header::{ACCEPT, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use kettle_domain::{EntityId, Error, Kind};
 use serde::Serialize;
@@ -23,6 +23,8 @@ pub struct ApiError(Cause);
 #[derive(Debug)]
 enum Cause {
     Domain(Box<Error>),
+    /// May be tried again after this time.
+    Later(Box<Error>, Duration),
     /// What the peer's framework answers before or after its handlers; the body is added by [`crate::finish`].
     Plain(StatusCode, Option<(HeaderName, HeaderValue)>),
     Empty(StatusCode),
@@ -109,6 +111,7 @@ fn row(kind: Kind) -> (&'static str, &'static str, u16) {
         Kind::RolloutIllegalState => ("rollout.illegalState", "RolloutIllegalStateException", 400),
         Kind::MaintenanceScheduleInvalid => ("maintenanceScheduleInvalid", "InvalidMaintenanceScheduleException", 400),
         Kind::TenantNotExists => ("repo.tenantNotExists", "TenantNotExistException", 400),
+        Kind::TooManyFailedLogins => ("tooManyFailedLogins", "kettle.TooManyFailedLoginsException", 429),
         Kind::Internal => ("repo.genericError", "org.eclipse.hawkbit.exception.GenericSpServerException", 500),
         Kind::Absent => ("", "", 404),
         Kind::Gone => ("", "", 410),
@@ -139,6 +142,16 @@ impl ApiError {
         ApiError(Cause::Plain(StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, challenge))))
     }
 
+    /// 429: too many logins failed, and the next is looked at after this time.
+    pub fn delayed(time: Duration) -> ApiError {
+        let seconds = time.as_millis().div_ceil(1_000);
+        let message = format!(
+            "Too many logins of this user, or from this address, failed. Try again in {seconds} seconds, or have an \
+             administrator unlock it."
+        );
+        ApiError(Cause::Later(Box::new(Error::new(Kind::TooManyFailedLogins, message)), time))
+    }
+
     /// 415, naming what is taken.
     pub(crate) fn unsupported_media_type(taken: &'static str) -> ApiError {
         let taken = HeaderValue::from_static(taken);
@@ -156,6 +169,12 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match self.0 {
             Cause::Domain(error) => domain_response(*error),
+            Cause::Later(error, time) => {
+                let mut response = domain_response(*error);
+                let seconds = u64::try_from(time.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX);
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+                response
+            }
             Cause::Empty(status) => status.into_response(),
             Cause::Plain(status, header) => {
                 let mut response = status.into_response();

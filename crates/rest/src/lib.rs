@@ -21,6 +21,7 @@ mod openapi;
 mod path;
 mod peer;
 mod query;
+mod session;
 mod strict;
 #[cfg(test)]
 mod testing;
@@ -29,14 +30,18 @@ mod upload;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use kettle_domain::{Services, access::Users, targets::ProxyHeaders};
+use kettle_domain::{
+    Services,
+    access::{Logins, Sessions},
+    targets::ProxyHeaders,
+};
 
-pub use auth::{LoggedIn, User};
+pub use auth::{ClientAddress, LoggedIn, User};
 pub use base::{Base, OverTls};
 pub use body::{Body, BodyOfDelete, BodyOptional, DeviceBody, DeviceBodyOptional, discard, json_from_slice};
 pub use device::device_credentials;
 pub use download::{FileMeta, attachment_as_is, file_response, file_response_then, matches};
-pub use edge::{Cors, RequestLog, finish};
+pub use edge::{AddressRules, Cors, KnownDevice, RequestLimits, RequestLog, finish};
 pub use error::{ApiError, Result};
 pub use hal::{Link, Links, ListedLink, Paged};
 pub use media::{Accept, DeviceAccept, Media, json, no_content};
@@ -44,13 +49,16 @@ pub use openapi::{About, Tag, document, merge, one_of};
 pub use path::{Path, query_value, segment};
 pub use peer::RemoteAddress;
 pub use query::{ListQuery, Paging, Params, Representation};
+pub use session::{InSession, NotFromElsewhere, OverSecureConnection, cookie};
 pub use upload::{Upload, multipart_file};
 
-/// What every handler may use. A clone costs three reference counts.
+/// What every handler may use. A clone costs a few reference counts.
 #[derive(Clone)]
 pub struct AppState {
     pub services: Arc<Services>,
-    pub users: Arc<Users>,
+    pub logins: Arc<Logins>,
+    pub sessions: Arc<Sessions>,
+    pub limits: Arc<RequestLimits>,
     pub http: Arc<HttpSettings>,
 }
 

@@ -56,7 +56,7 @@ const ERRORS: &[(u16, &str, &str)] = &[
     (415, "UnsupportedMediaType", "The body has a media type that is not taken here."),
     (416, "RangeNotSatisfiable", "The range lies behind the content's end."),
     (423, "Locked", "It is locked."),
-    (429, "QuotaExceeded", "More than the quota allows."),
+    (429, "QuotaExceeded", "More than the quota allows, or too many requests or failed logins."),
     (500, "InternalError", "The server failed; its log says why."),
 ];
 
@@ -131,12 +131,8 @@ fn complete(method: &str, path: &str, operation: &mut Map<String, Value>, about:
     let body = operation.get_mut("requestBody").and_then(|b| b.get_mut("content"));
     let has_body = body.is_some();
     other_media_types(body, about.requests);
-    let mut statuses = vec![400, 401, 403, 500];
-    if method == "get" {
-        statuses.push(304);
-    } else {
-        statuses.extend([409, 429]);
-    }
+    let mut statuses = vec![400, 401, 403, 429, 500];
+    statuses.push(if method == "get" { 304 } else { 409 });
     if path.contains('{') || method != "get" {
         statuses.push(404);
     }

@@ -8,6 +8,7 @@ mod openapi;
 mod serve;
 mod tls;
 mod ui;
+mod unlock;
 mod wiring;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -42,6 +43,13 @@ enum Command {
     },
     /// Print the nodes that run on this database, or did a short while ago.
     Nodes(Overrides),
+    /// Let a user, or an address, log in at once after failed logins.
+    Unlock {
+        #[command(flatten)]
+        overrides: Overrides,
+        #[command(flatten)]
+        subject: unlock::Subject,
+    },
     /// Print the effective configuration, secrets masked, and where each value comes from.
     Config(Overrides),
 }
@@ -69,6 +77,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Nodes(overrides) => {
             let loaded = load(&overrides)?;
             runtime()?.block_on(serve::nodes(&loaded.config))
+        }
+        Command::Unlock { overrides, subject } => {
+            let loaded = load(&overrides)?;
+            runtime()?.block_on(unlock::unlock(&loaded.config, &subject))
         }
         Command::Config(overrides) => {
             let loaded = load(&overrides)?;

@@ -11,8 +11,11 @@ use kettle_cluster::{
 use kettle_db::{Db, Engine, migrate};
 use kettle_dmf::Dmf;
 use kettle_domain::{
-    Services, Tenant, actions, artifacts, commands, download_ids, error::Kind, rollouts, target_filters, targets,
-    tenants, totals,
+    Services, Tenant,
+    access::{Logins, failed_logins, sessions},
+    actions, artifacts, commands, download_ids,
+    error::Kind,
+    rollouts, target_filters, targets, tenants, totals,
 };
 use kettle_rest::{AppState, HttpSettings};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -32,6 +35,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 const FOLD_TOTALS_EVERY: Duration = Duration::from_secs(10);
 const DROP_UNSENT_EVERY: Duration = Duration::from_secs(3600);
 const PRUNE_DOWNLOAD_IDS_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_LOGINS_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs the server until it is told to stop.
 pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
@@ -41,7 +45,10 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     refuse_open_default_user(&config)?;
 
     let metrics = PrometheusBuilder::new().install_recorder().context("setting up metrics")?;
-    let users = wiring::users(&config)?;
+    let users = Arc::new(wiring::users(&config)?);
+    let redis = wiring::redis(&config)?;
+    let counts = wiring::counts(&config, redis.as_ref());
+    let limits = wiring::request_limits(&config, counts.clone())?;
     let tls = config.server.ssl.clone().map(Tls::load).transpose()?.map(Arc::new);
     let db = connect(&config).await?;
     let done = migrate::run(&db).await?;
@@ -68,6 +75,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         .with_context(|| format!("listening on {}", config.server.listen()))?;
     let membership = join(&config, &services, listener.local_addr()?).await?;
     let following = events.follow(&db);
+    let sharing = counts.share(&events);
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
     let unsent = Job::new("service-events-drop", DROP_UNSENT_EVERY, |ctx, lease| async move {
         commands::queue::drop_old(&ctx, &lease).await
@@ -75,7 +83,12 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let prune = Job::new("download-ids-prune", PRUNE_DOWNLOAD_IDS_EVERY, |ctx, lease| async move {
         download_ids::prune(&ctx, &lease).await
     });
-    let own = [fold, unsent, prune].into_iter().chain(clean_up(&config, &services)).collect();
+    let failed = Job::new("failed-logins-prune", PRUNE_LOGINS_EVERY, |ctx, lease| async move {
+        failed_logins::prune(&ctx, &lease).await
+    });
+    let over =
+        Job::new("sessions-prune", PRUNE_LOGINS_EVERY, |ctx, lease| async move { sessions::prune(&ctx, &lease).await });
+    let own = [fold, unsent, prune, failed, over].into_iter().chain(clean_up(&config, &services)).collect();
     let lease_time = config.cluster.lease_time;
     let jobs = Jobs::start(JobContext { db: db.clone(), events: events.clone(), clock, lease_time }, own);
     let rolling_out = config.rollouts.enabled.then(|| rollouts::Scheduler::start(&services));
@@ -87,7 +100,14 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let background = Background { dmf, jobs, rolling_out, assigning };
     let readiness = Readiness::new();
     let handing_over = tokio::spawn(background.stop_after(readiness.clone()));
-    let router = router(&config, &services, users, readiness.clone(), metrics);
+    let state = AppState {
+        services: services.clone(),
+        logins: Arc::new(Logins::new(users.clone(), wiring::failed_logins(&config, &db, redis.as_ref()))),
+        sessions: Arc::new(wiring::sessions(&config, &db, redis.as_ref(), &users)),
+        limits: Arc::new(limits),
+        http: Arc::new(http(&config)),
+    };
+    let router = router(&config, state, readiness.clone(), metrics);
     tracing::info!(
         address = %listener.local_addr()?,
         tls = tls.is_some(),
@@ -113,6 +133,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     }
     membership.leave().await;
     flushing.abort();
+    sharing.abort();
     if let Some(renewing) = renewing {
         renewing.abort();
     }
@@ -178,20 +199,14 @@ fn database(config: &Config) -> kettle_db::Settings {
     }
 }
 
-async fn connect(config: &Config) -> anyhow::Result<Db> {
+pub async fn connect(config: &Config) -> anyhow::Result<Db> {
     Db::connect(&database(config))
         .await
         .with_context(|| format!("opening the {:?} database {}", config.database.engine, config.database.url))
 }
 
-fn router(
-    config: &Config,
-    services: &Arc<Services>,
-    users: kettle_domain::access::Users,
-    readiness: Readiness,
-    metrics: PrometheusHandle,
-) -> Router {
-    let http = HttpSettings {
+fn http(config: &Config) -> HttpSettings {
+    HttpSettings {
         public_url: config.server.public_url.clone(),
         trusted_proxies: config.server.trusted_proxies.clone(),
         basic_realm: config.server.basic_realm.clone(),
@@ -204,9 +219,11 @@ fn router(
         allowed_hosts: config.security.allowed_host_names.clone(),
         firewall_ignored_paths: config.security.http_firewall_ignored_paths.clone(),
         cors: wiring::cors(&config.security.cors),
-    };
-    let state = AppState { services: services.clone(), users: Arc::new(users), http: Arc::new(http) };
-    let health = health::routes(Health { services: services.clone(), readiness })
+    }
+}
+
+fn router(config: &Config, state: AppState, readiness: Readiness, metrics: PrometheusHandle) -> Router {
+    let health = health::routes(Health { services: state.services.clone(), readiness })
         .route("/metrics", get(async move || metrics.render()));
     let mut apis = Router::new();
     if config.roles.mgmt {

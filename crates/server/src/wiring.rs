@@ -1,15 +1,23 @@
 //! The configuration in the terms of the crates it configures.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
+use kettle_cluster::{Limits as Counts, Redis, RedisSettings};
+use kettle_db::Db;
 use kettle_dmf::{Broker, Password, Queues};
 use kettle_domain::{
-    access::{Hierarchy, Rules, Scoping, User, Users},
+    access::{
+        FailedLogins, Hierarchy, Rules, Scoping, Sessions, User, Users,
+        failed_logins::{Delay, Delays},
+        sessions::Lifetime,
+    },
     artifacts::urls::{ArtifactUrls, Own, Protocol},
+    limits::{Limit, Limits},
     settings::{AutoAssign, Quotas, Rollouts, Settings, TenantDefaults},
     targets::ProxyHeaders,
 };
+use kettle_rest::{AddressRules, RequestLimits};
 
 use crate::config::{Config, Cors, Node, Tls};
 
@@ -23,6 +31,57 @@ pub fn users(config: &Config) -> anyhow::Result<Users> {
         tenant: user.tenant.clone(),
     });
     Users::new(users, &rules(config)?).map_err(anyhow::Error::msg).context("hawkbit.security.user")
+}
+
+/// `None`: there is none. To be called within the runtime.
+pub fn redis(config: &Config) -> anyhow::Result<Option<Redis>> {
+    let Some(redis) = &config.redis else { return Ok(None) };
+    // Where more than one library for TLS is linked in, its client has to be told which to use. One that is told already
+    // keeps what it has.
+    let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
+    let (url, prefix) = (redis.url.expose().to_owned(), redis.prefix.clone());
+    let redis = Redis::new(RedisSettings { url, timeout: redis.timeout, prefix });
+    redis.map(Some).map_err(anyhow::Error::msg).context("spring.data.redis")
+}
+
+pub fn failed_logins(config: &Config, db: &Db, redis: Option<&Redis>) -> FailedLogins {
+    let logins = &config.logins;
+    let delay = |free, longest| Delay { free, first: logins.first_delay, longest };
+    let delays = Delays {
+        user: delay(logins.failures_per_user, logins.longest_delay_per_user),
+        address: delay(logins.failures_per_address, logins.longest_delay_per_address),
+    };
+    let used = config.redis.as_ref().is_some_and(|redis| redis.logins);
+    FailedLogins::new(db.clone(), redis.filter(|_| used).cloned(), delays)
+}
+
+pub fn sessions(config: &Config, db: &Db, redis: Option<&Redis>, users: &Arc<Users>) -> Sessions {
+    let used = config.redis.as_ref().is_some_and(|redis| redis.sessions);
+    let lifetime = Lifetime { idle: config.sessions.idle, longest: config.sessions.longest };
+    Sessions::new(db.clone(), redis.filter(|_| used).cloned(), users.clone(), lifetime)
+}
+
+/// What this node counts requests with.
+pub fn counts(config: &Config, redis: Option<&Redis>) -> Counts {
+    let used = config.redis.as_ref().is_some_and(|redis| redis.limits);
+    Counts::new(redis.filter(|_| used).cloned())
+}
+
+pub fn request_limits(config: &Config, counts: Counts) -> anyhow::Result<RequestLimits> {
+    let limits = &config.limits;
+    let rules = AddressRules {
+        allowed_pattern: limits.whitelist.clone(),
+        denied_pattern: limits.blacklist.clone(),
+        allowed: limits.allow.clone(),
+        denied: limits.deny.clone(),
+    };
+    let counted = limits.enabled.then_some(Limits {
+        of_address: Limit { reads: limits.reads, writes: limits.writes },
+        of_device: Limit { reads: limits.device_reads, writes: limits.device_writes },
+        counts,
+    });
+    let limits = RequestLimits::new(&rules, counted).map_err(anyhow::Error::msg);
+    limits.context("hawkbit.server.security.dos.filter.whitelist or hawkbit.server.security.clients.blacklist")
 }
 
 /// How the authorities of all users are read.

@@ -15,7 +15,16 @@ use crate::{
 };
 
 /// Operations that the peer's document has not.
-const BEYOND: [&str; 2] = ["GET /rest/v1/rollouts/{rolloutId}/explanation", "GET /rest/v1/system/nodes"];
+const BEYOND: [&str; 8] = [
+    "DELETE /rest/v1/system/failedlogins/{kind}/{subject}",
+    "DELETE /session",
+    "DELETE /session/all",
+    "GET /rest/v1/rollouts/{rolloutId}/explanation",
+    "GET /rest/v1/system/failedlogins",
+    "GET /rest/v1/system/nodes",
+    "GET /session",
+    "POST /session",
+];
 /// Parameters that the peer's document says otherwise: `METHOD path name`.
 const PARAMETERS_DIFFER: [&str; 1] = ["DELETE /rest/v1/targetgroups q"];
 

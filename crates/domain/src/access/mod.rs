@@ -1,12 +1,18 @@
-//! Who may do what, and to which entities: permissions, their hierarchy and scopes, and configured users (semantics.md
-//! E1, E2).
+//! Who may do what, and to which entities: permissions, their hierarchy and scopes, configured users (semantics.md E1,
+//! E2), how they log in, and the sessions of those who did.
 
+pub mod failed_logins;
 mod hierarchy;
+mod logins;
 mod scope;
+pub mod sessions;
 mod users;
 
+pub use failed_logins::FailedLogins;
 pub use hierarchy::Hierarchy;
+pub use logins::{Logins, Outcome};
 pub use scope::{Scope, Scoping};
+pub use sessions::Sessions;
 pub use users::{Login, User, Users};
 
 use kettle_ql::Node;

@@ -1,7 +1,8 @@
 //! Configured users and the check of their passwords.
 //!
-//! A password hash made to be slow must not be computed for every request. A verified pair is remembered for a short
-//! time as a keyed digest: never the password, and worthless outside this process.
+//! A password hash made to be slow must not be computed for every request, and who is at work must not be kept out by
+//! who guesses at their password. So a verified pair is remembered while it is used, as a keyed digest: never the
+//! password, and worthless outside this process.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,6 +13,7 @@ use subtle::ConstantTimeEq;
 use super::{Authorities, Rules};
 use crate::error::{Error, Result};
 
+/// From one use of a verified pair to the next.
 const REMEMBER: Duration = Duration::from_secs(60);
 const REMEMBERED: u64 = 10_000;
 
@@ -35,9 +37,16 @@ pub struct Login {
 
 /// All users of this node's configuration.
 pub struct Users {
-    users: HashMap<String, (Password, Login)>,
+    users: HashMap<String, Known>,
     verified: Cache<[u8; 32], ()>,
     key: [u8; 32],
+}
+
+struct Known {
+    password: Password,
+    login: Login,
+    /// Of all that the configuration says of the user; the same on every node.
+    fingerprint: [u8; 32],
 }
 
 enum Password {
@@ -53,36 +62,63 @@ impl Users {
         for user in users {
             let of_user = |error: String| format!("user {}: {error}", user.name);
             let password = Password::parse(&user.password).map_err(of_user)?;
+            let fingerprint = fingerprint(&user);
             let authorities = Authorities::new(user.authorities, rules).map_err(of_user)?;
             let login = Login {
                 name: user.name.as_str().into(),
                 tenant: user.tenant.map(|t| t.to_uppercase().into()),
                 authorities: Arc::new(authorities),
             };
-            known.insert(user.name, (password, login));
+            known.insert(user.name, Known { password, login, fingerprint });
         }
-        let verified = Cache::builder().max_capacity(REMEMBERED).time_to_live(REMEMBER).build();
+        let verified = Cache::builder().max_capacity(REMEMBERED).time_to_idle(REMEMBER).build();
         Ok(Users { users: known, verified, key: rand::random() })
     }
 
-    /// `None` if the name or the password is wrong. A first check may take a slow hash; it runs off the async threads.
+    /// Who logged in with this name and password a moment ago.
+    pub fn remembered(&self, name: &str, password: &str) -> Option<Login> {
+        let known = self.users.get(name)?;
+        self.verified.get(&self.digest(name, password))?;
+        Some(known.login.clone())
+    }
+
+    /// `None` if the name or the password is wrong. It may take a slow hash, which runs off the async threads.
     pub async fn verify(&self, name: &str, password: &str) -> Result<Option<Login>> {
-        let Some((known, login)) = self.users.get(name) else { return Ok(None) };
-        if let Password::Plain(expected) = known {
-            return Ok(bool::from(expected.as_bytes().ct_eq(password.as_bytes())).then(|| login.clone()));
-        }
-        let digest = self.digest(name, password);
-        if self.verified.contains_key(&digest) {
-            return Ok(Some(login.clone()));
-        }
-        let (known, given) = (known.hash().to_owned(), password.to_owned());
-        let bcrypt = matches!(self.users.get(name), Some((Password::Bcrypt(_), _)));
-        let check = move || if bcrypt { verify_bcrypt(&given, &known) } else { verify_argon2(&given, &known) };
-        if !tokio::task::spawn_blocking(check).await.map_err(Error::internal)? {
+        let Some(known) = self.users.get(name) else { return Ok(None) };
+        let right = match &known.password {
+            Password::Plain(expected) => expected.as_bytes().ct_eq(password.as_bytes()).into(),
+            Password::Bcrypt(hash) => slowly(verify_bcrypt, password, hash).await?,
+            Password::Argon2(hash) => slowly(verify_argon2, password, hash).await?,
+        };
+        if !right {
             return Ok(None);
         }
-        self.verified.insert(digest, ());
-        Ok(Some(login.clone()))
+        self.verified.insert(self.digest(name, password), ());
+        Ok(Some(known.login.clone()))
+    }
+
+    /// The user of this name, who has proven it elsewhere.
+    pub(super) fn login(&self, name: &str) -> Option<Login> {
+        self.users.get(name).map(|known| known.login.clone())
+    }
+
+    /// What ties a secret to a user as configured: another text if anything about the user is another. Worthless without
+    /// the secret.
+    pub(super) fn proof(&self, name: &str, secret: &str) -> Option<String> {
+        let known = self.users.get(name)?;
+        let mut hash = Sha256::new_with_prefix(secret);
+        hash.update(known.fingerprint);
+        Some(hex::encode(hash.finalize()))
+    }
+
+    /// The tenant of a user; `None` if there is no such user, or it has no tenant.
+    pub(super) fn tenant_of(&self, name: &str) -> Option<&str> {
+        self.users.get(name)?.login.tenant.as_deref()
+    }
+
+    /// Whether all users are of this tenant.
+    pub(super) fn all_of(&self, tenant: &str) -> bool {
+        self.users.values().all(|known| known.login.tenant.as_deref() == Some(tenant))
     }
 
     fn digest(&self, name: &str, password: &str) -> [u8; 32] {
@@ -111,12 +147,25 @@ impl Password {
             }
         }
     }
+}
 
-    fn hash(&self) -> &str {
-        match self {
-            Password::Plain(text) | Password::Bcrypt(text) | Password::Argon2(text) => text,
-        }
+fn fingerprint(user: &User) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let tenant = user.tenant.iter().map(String::as_str);
+    for text in [user.name.as_str(), &user.password].into_iter().chain(tenant) {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
     }
+    for authority in &user.authorities {
+        hash.update((authority.len() as u64).to_le_bytes());
+        hash.update(authority);
+    }
+    hash.finalize().into()
+}
+
+async fn slowly(check: fn(&str, &str) -> bool, password: &str, hash: &str) -> Result<bool> {
+    let (password, hash) = (password.to_owned(), hash.to_owned());
+    tokio::task::spawn_blocking(move || check(&password, &hash)).await.map_err(Error::internal)
 }
 
 fn verify_bcrypt(password: &str, hash: &str) -> bool {
@@ -158,8 +207,23 @@ mod tests {
         let hash = bcrypt::hash("secret", 4).unwrap();
         let users = Users::new([user(&format!("{{bcrypt}}{hash}"))], &Rules::default()).unwrap();
         assert_eq!(users.verify("u", "secret").await.unwrap().unwrap().tenant.as_deref(), Some("T1"));
-        assert!(users.verify("u", "secret").await.unwrap().is_some());
+        assert!(users.remembered("u", "secret").is_some());
+        assert!(users.remembered("u", "secret ").is_none());
         assert_eq!(users.verified.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_proof_is_of_one_secret_and_one_user_as_configured() {
+        let proof = |user: User, secret: &str| Users::new([user], &Rules::default()).unwrap().proof("u", secret);
+        let known = proof(user("secret"), "token");
+        assert_eq!(known, proof(user("secret"), "token"), "the same on every node");
+        let none = User { tenant: None, ..user("secret") };
+        let other = User { authorities: Vec::new(), ..user("secret") };
+        for another in [proof(user("secret2"), "token"), proof(user("secret"), "Token"), proof(none, "token")] {
+            assert!(another.is_some() && another != known);
+        }
+        assert!(proof(other, "token") != known);
+        assert_eq!(Users::new([user("x")], &Rules::default()).unwrap().proof("v", "token"), None);
     }
 
     #[test]

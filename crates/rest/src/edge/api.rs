@@ -19,7 +19,7 @@ impl Api {
         if path.starts_with(DOWNLOAD_ID) {
             return Api::DownloadId;
         }
-        if path == "/rest" || path.starts_with("/rest/") {
+        if path == "/rest" || path.starts_with("/rest/") || matches!(path, "/session" | "/session/all") {
             return Api::Management;
         }
         let Some((_, _, below)) = device(path) else { return Api::Other };
@@ -28,6 +28,11 @@ impl Api {
             _ => Api::Device,
         }
     }
+}
+
+/// What hawkBit's older releases had for whoever runs the server. Nothing is there, and its limits are.
+pub(super) fn is_system(path: &str) -> bool {
+    path == "/system" || path.starts_with("/system/")
 }
 
 /// Tenant, controllerId and the rest of `/{tenant}/controller/v1/{controllerId}/…`, as written.

@@ -118,7 +118,7 @@ fn vary(response: &mut Response) {
     }
 }
 
-fn same_origin(origin: &HeaderValue, asked: Option<&Asked<'_>>) -> bool {
+pub(crate) fn same_origin(origin: &HeaderValue, asked: Option<&Asked<'_>>) -> bool {
     let (Ok(origin), Some(asked)) = (origin.to_str(), asked) else { return false };
     let Some((scheme, rest)) = origin.split_once("://") else { return false };
     let (name, port) = crate::base::split_port(rest);

@@ -1,12 +1,14 @@
-//! What holds for every request, around the routers of both APIs: what is refused unseen, CORS, ETags, download-attack
+//! What holds for every request, around the routers of both APIs: limits, what is refused unseen, CORS, ETags, download-attack
 //! headers, the bodies of plain errors, and the request log.
 //!
 //! It runs on every poll, so a poll that needs nothing of it pays for a few comparisons and one hash.
 
+mod addresses;
 mod api;
 mod cors;
 mod etag;
 mod firewall;
+mod limits;
 mod request_log;
 mod rfd;
 
@@ -20,9 +22,8 @@ use axum::{
 };
 use futures_util::FutureExt;
 use http::{
-    HeaderValue, Method, StatusCode, Uri,
+    Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri,
     header::{ALLOW, CONTENT_LENGTH, IF_NONE_MATCH, LOCATION},
-    request::Parts,
     uri::PathAndQuery,
 };
 use kettle_domain::{Error, Tenant, targets};
@@ -39,7 +40,10 @@ use crate::{
 use api::Api;
 use cors::Verdict;
 
+pub use addresses::AddressRules;
 pub use cors::Cors;
+pub(crate) use cors::same_origin;
+pub use limits::{KnownDevice, RequestLimits};
 pub use request_log::RequestLog;
 
 struct Edge {
@@ -56,13 +60,16 @@ pub fn finish(router: Router<AppState>, state: AppState, log: RequestLog) -> Rou
     Router::new().fallback_service(routes).layer(from_fn_with_state(edge, run))
 }
 
-async fn run(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+async fn run(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let http = &edge.state.http;
     let line = request_log::Line::begin(edge.log, &request, http);
     let mut verdict = None;
-    let mut response = match admit(&request, http, &mut verdict) {
-        Some(refused) => finished(refused, &edge),
-        None => serve(&edge, request, next).await,
+    let mut response = match limits::refuse(&mut request, &edge.state).await {
+        Some(refused) => refused,
+        None => match admit(&request, http, &mut verdict) {
+            Some(refused) => finished(refused, &edge),
+            None => serve(&edge, request, next).await,
+        },
     };
     if let Some(verdict) = verdict {
         verdict.mark(&mut response);
@@ -165,21 +172,30 @@ async fn refuse(status: StatusCode, state: &AppState, request: Request) -> ApiEr
             Ok(_) => ApiError::plain(status),
             Err(error) => error,
         },
-        Api::Device | Api::Download => match is_device(&parts, state).await {
-            Ok(true) => ApiError::plain(status),
-            Ok(false) => ApiError::empty(StatusCode::UNAUTHORIZED),
-            Err(error) => error,
-        },
+        Api::Device | Api::Download => {
+            let (uri, headers, extensions) = (&parts.uri, &parts.headers, &parts.extensions);
+            match authenticated(uri, headers, extensions, state).await {
+                Ok(Some(_)) => ApiError::plain(status),
+                Ok(None) => ApiError::empty(StatusCode::UNAUTHORIZED),
+                Err(error) => error.into(),
+            }
+        }
     }
 }
 
-async fn is_device(parts: &Parts, state: &AppState) -> Result<bool, ApiError> {
+/// The device that a request's path names, if it proves to be it, and its controllerId.
+async fn authenticated(
+    uri: &Uri,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    state: &AppState,
+) -> Result<Option<(KnownDevice, String)>, Error> {
     let decoded = |text| percent_decode_str(text).decode_utf8_lossy();
-    let Some((tenant, controller_id, _)) = api::device(parts.uri.path()) else { return Ok(false) };
-    let credentials = device_credentials(&parts.headers, &parts.extensions, &state.http);
+    let Some((tenant, controller_id, _)) = api::device(uri.path()) else { return Ok(None) };
+    let credentials = device_credentials(headers, extensions, &state.http);
     let (known, controller_id) = (Tenant::new(&decoded(tenant)), decoded(controller_id));
     let device = targets::authenticate(&state.services, known, &controller_id, &credentials.as_domain()).await?;
-    Ok(device.is_some())
+    Ok(device.map(|(ctx, settings)| (KnownDevice { ctx, settings }, controller_id.into_owned())))
 }
 
 /// Answers OPTIONS on a path that there is: what it takes, and nothing else.

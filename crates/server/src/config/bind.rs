@@ -3,6 +3,7 @@
 
 mod artifact_urls;
 mod dmf;
+mod guard;
 
 use std::{
     collections::BTreeSet,
@@ -61,6 +62,10 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
             track_remote_ip: read.one("hawkbit.server.security.clients.trackRemoteIp", value::boolean),
             remote_ip_header: read.one("hawkbit.server.security.clients.remoteIpHeader", value::header),
         },
+        limits: guard::limits(&mut read),
+        logins: guard::logins(&mut read),
+        sessions: guard::sessions(&mut read),
+        redis: guard::redis(&mut read),
         auto_assign: AutoAssign {
             enabled: read.one("hawkbit.autoassign.scheduler.enabled", value::boolean),
             fixed_delay: read.one("hawkbit.autoassign.scheduler.fixedDelay", delay),

@@ -51,7 +51,8 @@ impl Manual {
         }
         let (key, meaning) =
             (format!("{}{}", self.table, key.trim_matches('"')), std::mem::take(&mut self.comment).join(" "));
-        let default = if default == "\"\"" { String::new() } else { format!("`{}`", default.trim_matches('"')) };
+        let default = default.trim_matches(['"', '\'']).replace('|', "\\|");
+        let default = if default.is_empty() { default } else { format!("`{default}`") };
         self.out += &format!("| `{key}`<br>`{}` | {default} | {meaning} |\n", keys::variable(&key));
     }
 

@@ -33,6 +33,11 @@ pub struct Config {
     pub openapi: OpenApi,
     pub repository: Repository,
     pub clients: Clients,
+    pub limits: Limits,
+    pub logins: Logins,
+    pub sessions: Sessions,
+    /// `None`: there is none.
+    pub redis: Option<Redis>,
     pub auto_assign: AutoAssign,
     pub auto_cleanup: AutoCleanup,
     pub rollouts: Rollouts,
@@ -275,6 +280,51 @@ pub struct Repository {
 pub struct Clients {
     pub track_remote_ip: bool,
     pub remote_ip_header: String,
+}
+
+/// How many requests a client may make, semantics F5.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub enabled: bool,
+    /// In a second.
+    pub reads: u32,
+    pub writes: u32,
+    pub device_reads: u32,
+    pub device_writes: u32,
+    /// hawkBit's regular expressions, not checked yet; empty: none.
+    pub whitelist: String,
+    pub blacklist: String,
+    pub allow: Vec<IpNet>,
+    pub deny: Vec<IpNet>,
+}
+
+/// How long logins are refused after failures.
+#[derive(Clone, Debug)]
+pub struct Logins {
+    pub failures_per_user: u32,
+    pub failures_per_address: u32,
+    pub first_delay: Duration,
+    pub longest_delay_per_user: Duration,
+    pub longest_delay_per_address: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    /// Without being used.
+    pub idle: Duration,
+    pub longest: Duration,
+}
+
+/// Redis, and what it is used for.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// With user and password.
+    pub url: Secret,
+    pub timeout: Duration,
+    pub prefix: String,
+    pub limits: bool,
+    pub logins: bool,
+    pub sessions: bool,
 }
 
 /// When target filters assign by themselves, semantics A7.

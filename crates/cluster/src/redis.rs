@@ -1,0 +1,138 @@
+//! Redis, where it is wanted: what nodes count together, and what may be lost. Nothing that must not be lost lives here alone.
+//!
+//! A Redis that is away, or hangs, must hold up no request: whoever asks gets [`Away`] within the timeout, and at once for
+//! a second after that, and goes on without it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use redis::{
+    Client, FromRedisValue, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+
+/// After a failure, nobody waits for Redis for this long.
+const LEFT_ALONE: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// `redis://USER:PASSWORD@HOST:PORT/DATABASE`, or `rediss:` with TLS.
+    pub url: String,
+    /// How long an answer, or a connection, may take.
+    pub timeout: Duration,
+    /// What every key starts with.
+    pub prefix: String,
+}
+
+/// Redis can't be used now. The log has it already.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("Redis does not answer: {0}")]
+pub struct Away(String);
+
+/// What Redis is to do in one go, in Lua.
+pub struct Script(redis::Script);
+
+impl Script {
+    pub fn new(lua: &str) -> Script {
+        Script(redis::Script::new(lua))
+    }
+}
+
+/// The connection of this node, made when it is needed first and again when it breaks.
+#[derive(Clone)]
+pub struct Redis(Arc<Inner>);
+
+struct Inner {
+    connection: ConnectionManager,
+    settings: RedisSettings,
+    started: Instant,
+    /// Milliseconds after `started` before which nobody tries.
+    left_alone_until: AtomicU64,
+    away: AtomicBool,
+}
+
+impl Redis {
+    /// Fails on an address that is none; Redis itself may be away. To be called within the runtime.
+    pub fn new(settings: RedisSettings) -> Result<Redis, String> {
+        let client = Client::open(settings.url.as_str()).map_err(|e| e.to_string())?;
+        let config = ConnectionManagerConfig::new()
+            .set_number_of_retries(0)
+            .set_connection_timeout(Some(settings.timeout))
+            .set_response_timeout(Some(settings.timeout));
+        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(|e| e.to_string())?;
+        Ok(Redis(Arc::new(Inner {
+            connection,
+            settings,
+            started: Instant::now(),
+            left_alone_until: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+        })))
+    }
+
+    /// Whether Redis answers; if not, why.
+    pub async fn check(&self) -> Result<(), String> {
+        let mut connection = self.0.connection.clone();
+        let ping = redis::cmd("PING");
+        let answer = tokio::time::timeout(self.0.settings.timeout, ping.query_async::<String>(&mut connection)).await;
+        match answer {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {:?}", self.0.settings.timeout)),
+        }
+    }
+
+    /// Runs a script. `keys` are without the prefix.
+    pub async fn run<T: FromRedisValue>(&self, script: &Script, keys: &[&str], args: &[&str]) -> Result<T, Away> {
+        if self.now_ms() < self.0.left_alone_until.load(Ordering::Relaxed) {
+            return Err(Away("it did not a moment ago".into()));
+        }
+        let mut call = script.0.prepare_invoke();
+        for key in keys {
+            call.key(format!("{}{key}", self.0.settings.prefix));
+        }
+        for arg in args {
+            call.arg(*arg);
+        }
+        let mut connection = self.0.connection.clone();
+        match tokio::time::timeout(self.0.settings.timeout, call.invoke_async(&mut connection)).await {
+            Ok(Ok(answer)) => {
+                if self.0.away.load(Ordering::Relaxed) && self.0.away.swap(false, Ordering::Relaxed) {
+                    tracing::info!("Redis is back");
+                }
+                Ok(answer)
+            }
+            Ok(Err(error)) => Err(self.gone(error_text(&error))),
+            Err(_) => Err(self.gone(format!("no answer within {:?}", self.0.settings.timeout))),
+        }
+    }
+
+    fn gone(&self, error: String) -> Away {
+        let until = self.now_ms().saturating_add(millis(LEFT_ALONE));
+        self.0.left_alone_until.store(until, Ordering::Relaxed);
+        if !self.0.away.swap(true, Ordering::Relaxed) {
+            tracing::warn!(error, "Redis is away; until it is back, this node does without it");
+        }
+        Away(error)
+    }
+
+    fn now_ms(&self) -> u64 {
+        millis(self.0.started.elapsed())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Without what it was asked: that may name users.
+fn error_text(error: &RedisError) -> String {
+    match error.code() {
+        Some(code) => format!("{code}: {}", error.category()),
+        None => error.to_string(),
+    }
+}
