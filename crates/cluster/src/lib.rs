@@ -16,6 +16,7 @@ pub mod membership;
 pub mod outbox;
 mod own;
 mod peer_lock;
+pub mod rabbitmq;
 mod redis;
 pub mod service;
 mod tx;

@@ -8,7 +8,6 @@
 
 mod answer;
 mod authentication;
-mod connection;
 pub mod incoming;
 mod metrics;
 mod outgoing;
@@ -27,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 use kettle_domain::Services;
 use tokio::{sync::watch, task::JoinSet};
 
-pub use settings::{Broker, Password, Queues, Settings, Tls};
+pub use settings::{Queues, Settings};
 
 use crate::{publish::Publisher, receive::Receiver, send::Sender};
 

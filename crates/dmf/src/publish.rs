@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
+use kettle_cluster::rabbitmq::connection::{Broken, Unreachable, connect, is_open, refused, while_open};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ExchangeKind,
     options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions},
@@ -11,10 +12,7 @@ use lapin::{
 };
 use tokio::sync::Mutex;
 
-use crate::{
-    connection::{Broken, Unreachable, connect, is_open, refused, while_open},
-    settings::Settings,
-};
+use crate::settings::Settings;
 
 /// A broker that takes longer to confirm is as good as gone: it may be out of memory or disk.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(30);
@@ -94,7 +92,7 @@ impl Publisher {
         if let Some(link) = slot.as_ref().filter(|link| is_open(&link.channel)) {
             return Ok(link.clone());
         }
-        let connection = connect(&self.settings, &self.virtual_host, "sending").await?;
+        let connection = connect(&self.settings.broker, &self.virtual_host, "sending").await?;
         let channel = while_open(&connection, async {
             let channel = connection.create_channel().await?;
             channel.confirm_select(ConfirmSelectOptions::default()).await?;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures_util::StreamExt;
+use kettle_cluster::rabbitmq::connection::{Backoff, Broken, connect, ended, refused, while_open};
 use kettle_domain::{Services, Tenant};
 use lapin::{
     Channel, Connection, Consumer,
@@ -26,7 +27,6 @@ use tokio::{
 
 use crate::{
     answer::Answerer,
-    connection::{Backoff, Broken, connect, ended, refused, while_open},
     incoming::{self, Order},
     metrics,
     publish::Publisher,
@@ -80,7 +80,7 @@ pub async fn run(receiver: Receiver, mut stopped: watch::Receiver<bool>) {
 impl Receiver {
     /// As long as one connection lives; `Ok` when it was told to stop.
     async fn session(&self, stopped: &mut watch::Receiver<bool>, backoff: &mut Backoff) -> Result<(), SessionError> {
-        let connection = connect(&self.settings, &self.host.name, "receiving").await?;
+        let connection = connect(&self.settings.broker, &self.host.name, "receiving").await?;
         while_open(&connection, topology::declare(&connection, &self.settings.queues)).await?;
         backoff.reset();
         let (refuse, refusals) = mpsc::channel(usize::from(self.settings.taken()));
@@ -206,7 +206,7 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     #[error(transparent)]
-    Unreachable(#[from] crate::connection::Unreachable),
+    Unreachable(#[from] kettle_cluster::rabbitmq::connection::Unreachable),
     #[error(transparent)]
     Broken(#[from] Broken),
 }

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use kettle_cluster::rabbitmq::connection::Backoff;
 use kettle_domain::{
     Services,
     commands::queue::{Queue, Waiting},
@@ -17,7 +18,6 @@ use tokio::{
 };
 
 use crate::{
-    connection::Backoff,
     metrics, outgoing,
     publish::{Outgoing, PublishError, Publisher},
     settings::Host,

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use kettle_cluster::rabbitmq::connection::{Broken, connect, while_open};
 use lapin::{
     Channel, Connection, ErrorKind,
     message::BasicGetMessage,
@@ -13,7 +14,6 @@ use lapin::{
 };
 
 use crate::{
-    connection::{Broken, connect, while_open},
     metrics,
     receive::SessionError,
     settings::{Host, Settings},
@@ -57,7 +57,7 @@ async fn get(connection: &Connection, channel: &Channel, queue: &str) -> Result<
 }
 
 async fn open(settings: &Settings, host: &Host) -> Result<(Connection, Channel), SessionError> {
-    let connection = connect(settings, &host.name, "putting aside").await?;
+    let connection = connect(&settings.broker, &host.name, "putting aside").await?;
     let channel = while_open(&connection, connection.create_channel()).await?;
     Ok((connection, channel))
 }

@@ -5,6 +5,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use kettle_cluster::rabbitmq::connection::Backoff;
 use kettle_domain::{
     Ctx, Services, Tenant,
     actions::{self, Answer, Report},
@@ -18,7 +19,6 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use crate::{
-    connection::Backoff,
     incoming::{Incoming, Request},
     metrics, outgoing,
     publish::{Outgoing, PublishError, Publisher},

@@ -47,6 +47,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let metrics = PrometheusBuilder::new().install_recorder().context("setting up metrics")?;
     let users = Arc::new(wiring::users(&config)?);
     let redis = wiring::redis(&config)?;
+    let broker = wiring::broker(&config)?;
     let counts = wiring::counts(&config, redis.as_ref());
     let limits = wiring::request_limits(&config, counts.clone())?;
     let tls = config.server.ssl.clone().map(Tls::load).transpose()?.map(Arc::new);
@@ -93,7 +94,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let jobs = Jobs::start(JobContext { db: db.clone(), events: events.clone(), clock, lease_time }, own);
     let rolling_out = config.rollouts.enabled.then(|| rollouts::Scheduler::start(&services));
     let assigning = config.auto_assign.enabled.then(|| target_filters::Scheduler::start(&services));
-    let dmf = start_dmf(&config, &services).await?;
+    let dmf = start_dmf(&config, wiring::dmf(&config, broker.as_ref()), &services).await?;
     let flushing = tokio::spawn(flush_last_seen(services.clone()));
     let renewing = tls.clone().map(|tls| tokio::spawn(tls.renew()));
 
@@ -316,8 +317,12 @@ pub async fn nodes(config: &Config) -> anyhow::Result<()> {
 
 /// DMF, if this node serves it. Over HTTP a tenant comes to be with its first user's request; devices of gateways may come
 /// before that, so the tenants of all users are made sure of.
-async fn start_dmf(config: &Config, services: &Arc<Services>) -> anyhow::Result<Option<Dmf>> {
-    let Some(settings) = wiring::dmf(config)? else { return Ok(None) };
+async fn start_dmf(
+    config: &Config,
+    settings: Option<kettle_dmf::Settings>,
+    services: &Arc<Services>,
+) -> anyhow::Result<Option<Dmf>> {
+    let Some(settings) = settings else { return Ok(None) };
     for tenant in config.users.iter().filter_map(|user| user.tenant.as_deref()) {
         match tenants::ensure(services, &Tenant::new(tenant)).await {
             Err(error) if error.kind != Kind::TenantNotExists => {

@@ -3,9 +3,12 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
-use kettle_cluster::{Limits as Counts, Redis, RedisSettings};
+use kettle_cluster::{
+    Limits as Counts, Redis, RedisSettings,
+    rabbitmq::{Address, Broker, Password, Tls},
+};
 use kettle_db::Db;
-use kettle_dmf::{Broker, Password, Queues};
+use kettle_dmf::Queues;
 use kettle_domain::{
     access::{
         FailedLogins, Hierarchy, Rules, Scoping, Sessions, User, Users,
@@ -19,7 +22,7 @@ use kettle_domain::{
 };
 use kettle_rest::{AddressRules, RequestLimits};
 
-use crate::config::{Config, Cors, Node, Tls};
+use crate::config::{self, Config, Cors};
 
 /// The tenant of a user whose configuration names none is no tenant: such a user can log in nowhere. The stock
 /// user has `DEFAULT`.
@@ -110,28 +113,36 @@ pub fn cors(cors: &Cors) -> Option<kettle_rest::Cors> {
     })
 }
 
-/// `None`: this node does not serve DMF.
-pub fn dmf(config: &Config) -> anyhow::Result<Option<kettle_dmf::Settings>> {
-    let Some(broker) = config.rabbitmq.as_ref().filter(|_| config.roles.dmf) else { return Ok(None) };
+/// `None`: there is no broker.
+pub fn broker(config: &Config) -> anyhow::Result<Option<Broker>> {
+    let Some(broker) = &config.rabbitmq else { return Ok(None) };
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
-    let tls = |tls: &Tls| {
+    let tls = |tls: &config::Tls| {
         let authorities = tls.ca.as_deref().map(read).transpose()?.map(String::from_utf8).transpose();
         let identity = tls.client.as_ref();
-        anyhow::Ok(kettle_dmf::Tls {
+        anyhow::Ok(Tls {
             authorities: authorities.context("kettle.rabbitmq.tls.ca is no PEM file")?,
             identity: identity.map(|of| anyhow::Ok((read(&of.certificate)?, read(&of.private_key)?))).transpose()?,
         })
     };
-    let (dmf, node) = (&config.dmf, |node: &Node| Broker { host: node.host.clone(), port: node.port });
-    Ok(Some(kettle_dmf::Settings {
-        brokers: broker.nodes.iter().map(node).collect(),
+    Ok(Some(Broker {
+        addresses: broker.nodes.iter().map(|node| Address { host: node.host.clone(), port: node.port }).collect(),
         username: broker.username.clone(),
         password: Password(broker.password.expose().to_owned()),
         virtual_host: broker.virtual_host.clone(),
-        virtual_hosts: dmf.virtual_hosts.clone(),
         heartbeat: broker.heartbeat,
         connection_timeout: broker.connection_timeout,
         tls: broker.tls.as_ref().map(tls).transpose()?,
+    }))
+}
+
+/// `None`: this node does not serve DMF.
+pub fn dmf(config: &Config, broker: Option<&Broker>) -> Option<kettle_dmf::Settings> {
+    let (limits, dmf) = (config.rabbitmq.as_ref()?, &config.dmf);
+    let broker = broker.filter(|_| config.roles.dmf)?.clone();
+    Some(kettle_dmf::Settings {
+        broker,
+        virtual_hosts: dmf.virtual_hosts.clone(),
         queues: Queues {
             declare: dmf.auto_declare,
             receiver: dmf.receiver_queue.clone(),
@@ -140,11 +151,11 @@ pub fn dmf(config: &Config) -> anyhow::Result<Option<kettle_dmf::Settings>> {
             dead_letter: dmf.dead_letter_queue.clone(),
             dead_letter_ttl: dmf.dead_letter_ttl,
         },
-        prefetch: broker.prefetch,
-        workers: broker.workers,
+        prefetch: limits.prefetch,
+        workers: limits.workers,
         exclusive: dmf.exclusive,
         download_id_ttl: dmf.download_id_ttl,
-    }))
+    })
 }
 
 pub fn settings(config: &Config) -> Settings {

@@ -23,7 +23,7 @@ use std::{
 use sources::{Findings, Raw, Setting, Settings};
 
 pub use self::{
-    rabbitmq::{Node, Tls},
+    rabbitmq::Tls,
     settings::{ClientAuth, Config, Cors, Log, LogFormat, OpenApi, RequestLog, Ssl},
     sources::Origin,
 };

@@ -9,7 +9,7 @@ use lapin::{
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism},
 };
 
-use crate::settings::{Broker, Settings};
+use super::settings::{Address, Broker};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// How often a connection is looked at while something is waited for.
@@ -50,12 +50,12 @@ impl Backoff {
 }
 
 /// Connects to a virtual host; `purpose` is what the broker's own tools show.
-pub async fn connect(settings: &Settings, virtual_host: &str, purpose: &str) -> Result<Connection, Unreachable> {
+pub async fn connect(broker: &Broker, virtual_host: &str, purpose: &str) -> Result<Connection, Unreachable> {
     let mut last = Unreachable("no broker is configured".into());
-    let limit = Some(settings.connection_timeout).filter(|limit| !limit.is_zero()).unwrap_or(Duration::MAX);
-    for broker in &settings.brokers {
-        let Broker { host, port } = broker;
-        let connecting = attempt(settings, broker, virtual_host, purpose);
+    let limit = Some(broker.connection_timeout).filter(|limit| !limit.is_zero()).unwrap_or(Duration::MAX);
+    for address in &broker.addresses {
+        let Address { host, port } = address;
+        let connecting = attempt(broker, address, virtual_host, purpose);
         match tokio::time::timeout(limit, connecting).await {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => last = Unreachable(format!("{host}:{port}: {error}")),
@@ -70,24 +70,24 @@ pub async fn connect(settings: &Settings, virtual_host: &str, purpose: &str) -> 
 #[error("the broker can't be reached: {0}")]
 pub struct Unreachable(String);
 
-async fn attempt(settings: &Settings, broker: &Broker, virtual_host: &str, purpose: &str) -> lapin::Result<Connection> {
+async fn attempt(broker: &Broker, address: &Address, virtual_host: &str, purpose: &str) -> lapin::Result<Connection> {
     // Without a name to log in with, the client certificate says who it is.
-    let mechanism = if settings.username.is_empty() { SASLMechanism::External } else { SASLMechanism::Plain };
+    let mechanism = if broker.username.is_empty() { SASLMechanism::External } else { SASLMechanism::Plain };
     let uri = AMQPUri {
-        scheme: if settings.tls.is_some() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        scheme: if broker.tls.is_some() { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
         authority: AMQPAuthority {
-            userinfo: AMQPUserInfo { username: settings.username.clone(), password: settings.password.0.clone() },
-            host: broker.host.clone(),
-            port: broker.port,
+            userinfo: AMQPUserInfo { username: broker.username.clone(), password: broker.password.0.clone() },
+            host: address.host.clone(),
+            port: address.port,
         },
         vhost: virtual_host.to_owned(),
         query: AMQPQueryString {
-            heartbeat: Some(settings.heartbeat),
+            heartbeat: Some(broker.heartbeat),
             auth_mechanism: Some(mechanism),
             ..AMQPQueryString::default()
         },
     };
-    let tls = settings.tls.clone().unwrap_or_default();
+    let tls = broker.tls.clone().unwrap_or_default();
     let identity = tls.identity.map(|(pem, key)| OwnedIdentity::PKCS8 { pem, key });
     let tls = OwnedTLSConfig { identity, cert_chain: tls.authorities };
     let properties = ConnectionProperties::default()
