@@ -17,6 +17,7 @@ pub async fn poll(
     address: RemoteAddress,
 ) -> Result<Response> {
     let answer = targets::poll(&device.ctx, &device.settings, &device.controller_id, &address.0).await?;
+    metrics::counter!("kettle_ddi_polls_total").increment(1);
     let links = Links::new(&answer.view, &device_href(&base, &device), device.ctx.now());
     Ok(media.ok(&ControllerBase {
         config: Config { polling: Polling { sleep: &answer.sleep } },
