@@ -22,6 +22,7 @@ mod cluster;
 mod contract;
 mod cors;
 mod ddi;
+mod deploy;
 mod dmf;
 mod dmf_codec;
 mod domain;
