@@ -1,6 +1,9 @@
 //! A writing transaction together with the events that its changes cause.
 
-use std::ops::Deref;
+use std::{
+    ops::Deref,
+    sync::{Mutex, PoisonError},
+};
 
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
@@ -16,7 +19,7 @@ pub struct Tx {
     clock: Clock,
     pending: Vec<Event>,
     for_services: Vec<ServiceEvent>,
-    announced: Vec<Announcement>,
+    announced: Mutex<Vec<Announcement>>,
 }
 
 impl Tx {
@@ -28,7 +31,7 @@ impl Tx {
             clock: clock.clone(),
             pending: Vec::new(),
             for_services: Vec::new(),
-            announced: Vec::new(),
+            announced: Mutex::default(),
         })
     }
 
@@ -54,10 +57,12 @@ impl Tx {
     }
 
     /// Notes what hawkBit nodes and others are to be told of this transaction, if anybody is; see
-    /// [`announcements`](crate::announcements). They are told in the order of these calls.
-    pub fn announce(&mut self, tenant: &str, fact: Fact) {
+    /// [`announcements`](crate::announcements). They are told in the order of these calls. Whoever works on the
+    /// transaction may note some, so this takes no more than a reference.
+    pub fn announce(&self, tenant: &str, fact: Fact) {
         if self.announces() {
-            self.announced.push(Announcement { tenant: tenant.to_owned(), fact });
+            let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+            announced.push(Announcement { tenant: tenant.to_owned(), fact });
         }
     }
 
@@ -78,12 +83,13 @@ impl Tx {
         for event in &self.pending {
             rows.push(outbox::write(self.engine, &self.inner, self.events.node(), event).await?);
         }
-        outbox::write_announcements(self.engine, &self.inner, self.events.node(), &self.announced).await?;
+        let announced = self.announced.into_inner().unwrap_or_else(PoisonError::into_inner);
+        outbox::write_announcements(self.engine, &self.inner, self.events.node(), &announced).await?;
         service::write(self.engine, &self.inner, &self.for_services, self.clock.now_ms()).await?;
-        if rows.is_empty() && self.for_services.is_empty() && self.announced.is_empty() {
+        if rows.is_empty() && self.for_services.is_empty() && announced.is_empty() {
             return self.inner.commit().await;
         }
-        let Tx { inner, events, pending, for_services, announced, .. } = self;
+        let Tx { inner, events, pending, for_services, .. } = self;
         let told = Told { pending, rows, for_services: !for_services.is_empty(), announced: !announced.is_empty() };
         let telling = tokio::spawn(commit_and_tell(inner, events, told));
         telling.await.map_err(|panicked| DbErr::Custom(panicked.to_string()))?

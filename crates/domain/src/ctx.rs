@@ -97,6 +97,14 @@ impl Services {
                 services.auto_assign.lose_track();
             },
         );
+        let finds = Arc::downgrade(&services);
+        services.events.find_target_names_by(move |tenant, ids| {
+            let finds = finds.clone();
+            async move {
+                let Some(services) = finds.upgrade() else { return Ok(Vec::new()) };
+                targets::names_of(&services.db, &tenant, &ids).await
+            }
+        });
         services
     }
 

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod actions;
+mod announcements;
 pub mod artifacts;
 mod audit;
 mod cached;

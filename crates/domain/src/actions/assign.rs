@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     access::{Permission, Scope},
-    commands,
+    announcements, commands,
     ctx::Ctx,
     distribution_sets,
     error::{Error, Kind, Result, check_quota},
@@ -207,8 +207,9 @@ pub(crate) async fn carry_out(
     let selected_ids: Vec<i64> = selected.iter().map(|t| t.id).collect();
     let told = selected.iter().filter(|t| targets::has_gateway(t.address.as_deref()));
     let gateways: HashMap<i64, &str> = told.map(|t| (t.id, t.controller_id.as_str())).collect();
+    let names: HashMap<i64, &str> = selected.iter().map(|t| (t.id, t.controller_id.as_str())).collect();
     if !offline {
-        supersede(ctx, tx, settings, &selected_ids, &gateways).await?;
+        supersede(ctx, tx, settings, &selected_ids, &gateways, &names).await?;
     }
     cancel_scheduled(ctx, tx, &selected_ids).await?;
     take_over(ctx, tx, set, &selected_ids, offline).await?;
@@ -237,8 +238,9 @@ pub(crate) async fn carry_out(
     if !offline {
         let told = actions.iter().filter_map(|a| Some((a.id, (*gateways.get(&a.target)?).to_owned()))).collect();
         commands::note_assigned(ctx, tx, set, told);
+        announcements::assigned(ctx, tx, set, &actions, &names);
     }
-    let names: HashMap<i64, &str> = selected.iter().map(|t| (t.id, t.controller_id.as_str())).collect();
+    announcements::actions_created(ctx, tx, &actions);
     let assigned = |a: &Model| {
         let controller_id = names.get(&a.target)?;
         Some(Assigned { action: a.id, controller_id: (*controller_id).to_owned() })
@@ -367,13 +369,14 @@ pub(crate) async fn make_room(
 }
 
 /// What was under way on the targets gives way: cancelled, or closed where the tenant wants that. Sets with a required
-/// migration step stay. `gateways` names those of the targets that a gateway speaks for.
+/// migration step stay. `names` has the controllerIds of the targets, `gateways` of those that a gateway speaks for.
 pub(super) async fn supersede(
     ctx: &Ctx,
     tx: &mut Tx,
     settings: &TenantSettings,
     targets: &[i64],
     gateways: &HashMap<i64, &str>,
+    names: &HashMap<i64, &str>,
 ) -> Result<()> {
     let mut told = Vec::new();
     let migration_steps = Expr::col(Column::DistributionSet).in_subquery(store::migration_steps(ctx.tenant_id()));
@@ -389,7 +392,7 @@ pub(super) async fn supersede(
         } else {
             (ActionStatus::Canceling, "cancel obsolete action due to new update")
         };
-        let superseded: Vec<Model> =
+        let mut superseded: Vec<Model> =
             active.into_iter().filter(|a| settings.autoclose || !a.is_canceling_or_canceled()).collect();
         let update = entity::Entity::update_many()
             .col_expr(Column::Status, Expr::val(status.code()))
@@ -400,6 +403,10 @@ pub(super) async fn supersede(
             .filter(Column::Tenant.eq(ctx.tenant_id()));
         update.filter(Column::Id.is_in(superseded.iter().map(|a| a.id))).exec(&**tx).await?;
         note_all(ctx, tx, superseded.iter(), status, vec![format!("{SERVER_PREFIX}{message}")]).await?;
+        for action in &mut superseded {
+            (action.status, action.active) = (status.code(), Some(!settings.autoclose));
+        }
+        announcements::superseded(ctx, tx, &superseded, names);
         // hawkBit: a device hears of what it is to cancel, not of what was closed.
         if !settings.autoclose {
             told.extend(superseded.iter().filter_map(|a| Some((a.id, (*gateways.get(&a.target)?).to_owned()))));
@@ -433,5 +440,6 @@ pub(super) async fn take_over(ctx: &Ctx, tx: &Tx, set: i64, targets: &[i64], off
         let update = update.filter(Column::Tenant.eq(ctx.tenant_id()));
         update.filter(Column::Id.is_in(chunk.iter().copied())).exec(&**tx).await?;
     }
+    announcements::updated(ctx, tx, announcements::Entity::Target, targets.iter().copied());
     Ok(())
 }

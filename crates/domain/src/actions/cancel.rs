@@ -6,6 +6,7 @@ use sea_orm::{ActiveModelTrait, Set};
 use super::{ActionStatus, ActionType, Model, SERVER_PREFIX, Shown, ended, note, show_one, store, touched};
 use crate::{
     access::Permission,
+    announcements::{self, Entity},
     commands,
     ctx::Ctx,
     error::{Error, Kind, Result},
@@ -24,9 +25,9 @@ pub async fn cancel(ctx: &Ctx, controller_id: &str, id: i64) -> Result<()> {
     }
     let mut row = touched(ctx, &action, true);
     row.status = Set(ActionStatus::Canceling.code());
-    row.update(&*tx).await?;
+    let action = row.update(&*tx).await?;
     note(ctx, &tx, id, ActionStatus::Canceling, &format!("{SERVER_PREFIX}manual cancelation requested")).await?;
-    commands::note_canceled_of(ctx, &mut tx, &target, id);
+    commands::note_canceled_of(ctx, &mut tx, &target, &action);
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     Ok(tx.commit().await?)
 }
@@ -42,10 +43,10 @@ pub(crate) async fn cancel_lapsed(ctx: &Ctx, controller_id: &str, id: i64) -> Re
     }
     let mut row = touched(ctx, &action, false);
     row.status = Set(ActionStatus::Canceling.code());
-    row.update(&*tx).await?;
+    let action = row.update(&*tx).await?;
     // hawkBit: this message has no prefix, so that the device's history shows it.
     note(ctx, &tx, id, ActionStatus::Canceling, "manual cancelation requested").await?;
-    commands::note_canceled_of(ctx, &mut tx, &target, id);
+    commands::note_canceled_of(ctx, &mut tx, &target, &action);
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     Ok(tx.commit().await?)
 }
@@ -82,6 +83,7 @@ pub async fn force(ctx: &Ctx, controller_id: &str, id: i64, forced: bool) -> Res
         let mut row = touched(ctx, &action, true);
         row.action_type = Set(ActionType::Forced.code());
         action = row.update(&*tx).await?;
+        announcements::actions_updated(ctx, &tx, [&action]);
         targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     }
     tx.commit().await?;
@@ -113,10 +115,11 @@ pub(super) async fn close_canceled(
     let mut row = touched(ctx, action, by_operator);
     row.status = Set(ActionStatus::Canceled.code());
     row.active = Set(Some(false));
-    row.update(&**tx).await?;
+    let action = row.update(&**tx).await?;
     let active = store::active(&**tx, ctx.tenant_id(), &[target.id]).await?;
     let revision = target.optlock_revision.unwrap_or(0);
     let installed = target.installed_distribution_set;
+    let before = (target.assigned_distribution_set, target.update_status);
     let mut row: targets::entity::ActiveModel = target.into();
     row.optlock_revision = Set(Some(revision + 1));
     match active.first() {
@@ -130,6 +133,9 @@ pub(super) async fn close_canceled(
         row.last_modified_at = Set(Some(ctx.now()));
         row.last_modified_by = Set(Some(ctx.actor_name()));
     }
-    row.update(&**tx).await?;
+    let target = row.update(&**tx).await?;
+    let told = (target.assigned_distribution_set, target.update_status) != before;
+    announcements::updated(ctx, tx, Entity::Target, told.then_some(target.id));
+    announcements::actions_updated(ctx, tx, [&action]);
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     access::Permission,
+    announcements,
     ctx::Ctx,
     error::{Error, Kind, Result},
     targets, text,
@@ -72,7 +73,7 @@ pub(super) async fn take(
         let mut row = touched(ctx, &action, by_operator);
         row.status = Set(status.code());
         row.last_action_status_code = Set(answer.code);
-        row.update(&*tx).await?;
+        announcements::actions_updated(ctx, &tx, [&row.update(&*tx).await?]);
     }
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     Ok(tx.commit().await?)
@@ -84,7 +85,7 @@ pub(crate) async fn confirm_all(ctx: &Ctx, tx: &Tx, target: i64, message: &str, 
     for action in active.iter().filter(|a| a.status() == ActionStatus::WaitForConfirmation) {
         let mut row = touched(ctx, action, by_operator);
         row.status = Set(ActionStatus::Running.code());
-        row.update(&**tx).await?;
+        announcements::actions_updated(ctx, tx, [&row.update(&**tx).await?]);
         note(ctx, tx, action.id, ActionStatus::Running, message).await?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     access::Scope,
-    artifacts as artifact,
+    announcements, artifacts as artifact,
     ctx::Ctx,
     distribution_sets,
     error::{Error, Kind, Result},
@@ -161,6 +161,8 @@ async fn retrieved(ctx: &Ctx, controller_id: &str, action: &Model, message: &str
         let mut row = touched(ctx, &action, false);
         row.status = Set(ActionStatus::Retrieved.code());
         row.update(&*tx).await?;
+        let changed = action.status() != ActionStatus::Retrieved;
+        announcements::actions_updated(ctx, &tx, Some(&action).filter(|_| changed));
     }
     note(ctx, &tx, action.id, ActionStatus::Retrieved, &format!("{SERVER_PREFIX}{message}")).await?;
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);

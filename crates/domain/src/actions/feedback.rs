@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     access::Scope,
+    announcements::{self, Entity},
     commands,
     ctx::Ctx,
     error::{Error, Kind, Result},
@@ -62,10 +63,13 @@ pub async fn update_feedback(ctx: &Ctx, controller_id: &str, id: i64, feedback: 
         check_status_quota(ctx, &*tx, id).await?;
     }
     check_messages(ctx, &new.messages)?;
+    let before = told(&action);
     let (action, target) = outcome(target, action, status, feedback.code, occurred_at);
     let by = ctx.actor_name();
     store::report(&*tx, ctx.engine(), new, &action, target.as_ref(), &by, ctx.now()).await?;
     commands::request_attributes(ctx, &mut tx, target.iter().filter(|_| status != ActionStatus::Error));
+    announcements::updated(ctx, &tx, Entity::Target, target.as_ref().map(|target| target.id));
+    announcements::actions_updated(ctx, &tx, Some(&action).filter(|action| told(action) != before));
     targets::changed(ctx, &mut tx, vec![controller_id.into()]);
     tx.commit().await?;
     if !action.is_active() {
@@ -123,6 +127,8 @@ pub(super) async fn take_of_cancellation(
             let mut row = touched(ctx, action, false);
             row.status = Set(ActionStatus::Running.code());
             row.update(&**tx).await?;
+            let changed = action.status() != ActionStatus::Running;
+            announcements::actions_updated(ctx, tx, Some(action).filter(|_| changed));
         }
         _ => {
             check_status_quota(ctx, &**tx, action.id).await?;
@@ -131,6 +137,11 @@ pub(super) async fn take_of_cancellation(
     }
     store::add_status(&**tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
     Ok(())
+}
+
+/// What reports change of an action: hawkBit tells of one only if some of this differs after it.
+pub(super) fn told(action: &Model) -> (i32, bool, Option<i32>) {
+    (action.status, action.is_active(), action.last_action_status_code)
 }
 
 fn check(feedback: &Feedback) -> Result<()> {

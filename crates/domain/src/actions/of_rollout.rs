@@ -12,7 +12,7 @@ use kettle_cluster::Tx;
 use self::store::Due;
 use super::{ActionStatus, SERVER_PREFIX, assign, store as actions};
 use crate::{
-    commands,
+    announcements, commands,
     ctx::Ctx,
     error::{Result, check_quota},
     targets,
@@ -62,7 +62,10 @@ pub(crate) async fn schedule(
     }
     let (engine, tenant, by) = (ctx.engine(), ctx.tenant_id(), ctx.actor_name());
     store::plan_anew(&**tx, engine, false).await?;
-    Ok(store::insert_scheduled(&**tx, engine, tenant, wave, &ids, &by, ctx.now()).await?)
+    let told = tx.announces();
+    let created = store::insert_scheduled(&**tx, engine, tenant, wave, &ids, told, &by, ctx.now()).await?;
+    announcements::actions_scheduled(ctx, tx, wave.rollout, wave.group, created);
+    Ok(())
 }
 
 /// Starts up to `limit` scheduled actions of a share of a group; returns how many there were.
@@ -87,7 +90,8 @@ pub(crate) async fn start(
     let targets: Vec<i64> = due.iter().map(|due| due.target).collect();
     let told: Vec<&Due> = due.iter().filter(|due| targets::has_gateway(due.address.as_deref())).collect();
     let gateways: HashMap<i64, &str> = told.iter().map(|due| (due.target, &*due.controller_id)).collect();
-    assign::supersede(ctx, tx, settings, &targets, &gateways).await?;
+    let names = due.iter().map(|due| (due.target, &*due.controller_id)).collect();
+    assign::supersede(ctx, tx, settings, &targets, &gateways, &names).await?;
     let auto_confirming = match settings.confirmation_flow && wave.confirmation_required {
         true => targets::auto_confirm::messages(ctx, tx, &targets).await?,
         false => Default::default(),
@@ -120,6 +124,8 @@ pub(crate) async fn start(
     assign::take_over(ctx, tx, wave.set, &targets, false).await?;
     let told = told.into_iter().map(|due| (due.action, due.controller_id.clone())).collect();
     commands::note_assigned(ctx, tx, wave.set, told);
+    let started: Vec<i64> = due.iter().map(|due| due.action).collect();
+    announcements::all_started(ctx, tx, wave.set, &started).await?;
     targets::changed(ctx, tx, due.into_iter().map(|due| due.controller_id).collect());
     Ok(found)
 }
@@ -138,7 +144,7 @@ async fn skip(ctx: &Ctx, tx: &Tx, done: &[Due]) -> Result<()> {
         let new = actions::NewStatuses { actions: &actions, status: ActionStatus::Running, messages: &messages };
         actions::add_status_to_all(&**tx, engine, tenant, new, occurred_at, &by, now).await?;
     }
-    Ok(())
+    announcements::all_updated(ctx, tx, &done.iter().map(|due| due.action).collect::<Vec<_>>()).await
 }
 
 /// Takes back up to `limit` active actions of groups: asks the devices to cancel, or with `force` closes the actions
@@ -162,10 +168,12 @@ pub(crate) async fn cancel(ctx: &Ctx, tx: &mut Tx, groups: &[i64], force: bool, 
     if force {
         let targets: Vec<i64> = found.iter().map(|active| active.target).collect();
         actions::fall_back(&**tx, engine, tenant, &targets, &by, now).await?;
+        announcements::all_updated(ctx, tx, &actions).await?;
     } else {
         let told = found.iter().filter(|active| targets::has_gateway(active.address.as_deref()));
         let told: Vec<_> = told.map(|active| (active.action, active.controller_id.clone())).collect();
         commands::note_canceled(ctx, tx, &told);
+        announcements::all_canceled(ctx, tx, &actions).await?;
     }
     let found_here = found.len();
     targets::changed(ctx, tx, found.into_iter().map(|active| active.controller_id).collect());

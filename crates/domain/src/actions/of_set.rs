@@ -6,7 +6,13 @@ use std::collections::HashMap;
 use kettle_cluster::Tx;
 
 use super::{ActionStatus, SERVER_PREFIX, store};
-use crate::{commands, ctx::Ctx, error::Result, targets};
+use crate::{
+    announcements::{self, Entity},
+    commands,
+    ctx::Ctx,
+    error::Result,
+    targets,
+};
 
 /// How many targets one event names, and how many status rows one statement inserts.
 const AT_ONCE: usize = 1000;
@@ -31,12 +37,17 @@ pub(crate) async fn cancel_of_set(ctx: &Ctx, tx: &mut Tx, set: i64, force: bool)
     commands::note_canceled(ctx, tx, &told.collect::<Vec<_>>());
     let canceling: Vec<i64> = canceling.into_iter().map(|(action, _)| action).collect();
     note_each(ctx, tx, &canceling, ActionStatus::Canceling, "manual cancelation requested").await?;
+    let mut quit = Vec::new();
     if force {
-        let quit = store::quit_active_of_set(&**tx, engine, tenant, set, &by, ctx.now()).await?;
+        quit = store::quit_active_of_set(&**tx, engine, tenant, set, &by, ctx.now()).await?;
         note_each(ctx, tx, &quit, ActionStatus::Canceled, "A force quit has been performed.").await?;
         let ids: Vec<i64> = targets.iter().map(|t| t.id).collect();
         store::fall_back(&**tx, engine, tenant, &ids, &by, ctx.now()).await?;
+        announcements::updated(ctx, tx, Entity::Target, ids);
     }
+    announcements::all_canceled(ctx, tx, &canceling).await?;
+    quit.retain(|action| !canceling.contains(action));
+    announcements::all_updated(ctx, tx, &quit).await?;
     for chunk in targets.chunks(AT_ONCE) {
         targets::changed(ctx, tx, chunk.iter().map(|t| t.controller_id.clone()).collect());
     }

@@ -8,10 +8,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{
     ActionStatus, ActionType, Confirmation, Model, SERVER_PREFIX, check_messages, confirmation, ended,
-    feedback::{outcome, take_of_cancellation, with_code},
+    feedback::{outcome, take_of_cancellation, told, with_code},
     store as actions,
 };
 use crate::{
+    announcements::{self, Entity},
     commands,
     ctx::Ctx,
     error::{Error, Kind, Result, check_quota},
@@ -95,6 +96,9 @@ pub async fn report(ctx: &Ctx, reports: &[Report<ActionStatus>]) -> Result<Vec<R
     store::report_all(&*tx, ctx.engine(), ctx.tenant_id(), written, &ctx.actor_name(), ctx.now()).await?;
     let finished = targets.iter().copied().filter(|target| batch.finished_targets.contains(&target.id));
     commands::request_attributes(ctx, &mut tx, finished);
+    announcements::updated(ctx, &tx, Entity::Target, batch.changed_targets.iter().copied());
+    let told = actions.iter().copied().filter(|action| batch.told_actions.contains(&action.id));
+    announcements::actions_updated(ctx, &tx, told);
     let of_changed = actions.iter().filter_map(|action| batch.targets.get(&action.target));
     let controller_ids: BTreeSet<String> = of_changed.map(|target| target.controller_id.clone()).collect();
     targets::changed(ctx, &mut tx, controller_ids.into_iter().collect());
@@ -141,6 +145,8 @@ struct Batch {
     counts: HashMap<i64, i64>,
     statuses: Vec<actions::NewStatus>,
     changed_actions: BTreeSet<i64>,
+    /// Those among them that differ from before.
+    told_actions: BTreeSet<i64>,
     changed_targets: BTreeSet<i64>,
     /// Those that ended an update well: they are to report their attributes.
     finished_targets: BTreeSet<i64>,
@@ -183,6 +189,7 @@ impl Batch {
         }
         check_messages(ctx, &messages)?;
         let now = ctx.now();
+        let before = told(action);
         let (action, changed) = outcome(target.clone(), action.clone(), report.what, report.code, now);
         let proceeds = proceeds(ctx, &action);
         let new = actions::NewStatus {
@@ -195,6 +202,9 @@ impl Batch {
         self.statuses.push(new);
         self.counts.insert(action.id, count + 1);
         self.changed_actions.insert(action.id);
+        if told(&action) != before {
+            self.told_actions.insert(action.id);
+        }
         self.actions.insert(action.id, action);
         if let Some(target) = changed {
             self.changed_targets.insert(target.id);

@@ -139,6 +139,7 @@ pub async fn delete(ctx: &Ctx, module: i64, id: i64) -> Result<()> {
     let removal = prepare_removal(ctx, &tx, vec![artifact]).await?;
     store::delete(&*tx, ctx.tenant_id(), id).await?;
     software_modules::touched(ctx, &found).update(&*tx).await?;
+    software_modules::told(ctx, &tx, &found);
     tx.commit().await?;
     remove(ctx, removal).await;
     Ok(())
@@ -245,6 +246,7 @@ async fn place_and_insert(
     let inserted = row.insert(&*tx).await?;
     if let Some(found) = found {
         software_modules::touched(ctx, &found).update(&*tx).await?;
+        software_modules::told(ctx, &tx, &found);
     }
     tx.commit().await?;
     Ok(inserted)

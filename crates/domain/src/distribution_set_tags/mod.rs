@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use crate::{
     access::Permission,
+    announcements::Entity as Told,
     ctx::Ctx,
     distribution_sets::{self, Full},
     error::{Error, Result},
@@ -19,6 +20,8 @@ pub const KIND: &TagKind = &TagKind {
     entity: fields::ENTITY,
     tagged: "sp_distribution_set",
     links: ("sp_ds_tag", "ds"),
+    told_as: Told::DistributionSetTag,
+    tagged_told_as: Told::DistributionSet,
     of_targets: false,
     create: Permission::CreateDistributionSet,
     read: Permission::ReadDistributionSet,

@@ -12,6 +12,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrai
 
 use crate::{
     access::{Permission, Scope},
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     error::{Error, Kind, Result, check_quota},
@@ -96,6 +97,7 @@ pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
     }
     let ids: Vec<i64> = created.iter().map(|created| created.id).collect();
     search::permit(ctx, &*tx, Permission::CreateDistributionSetType, &ids).await?;
+    announcements::created(ctx, &tx, Told::DistributionSetType, ids);
     tx.commit().await?;
     Ok(created)
 }
@@ -119,6 +121,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
     }
     let updated = row.update(&*tx).await?;
     search::permit(ctx, &*tx, Permission::UpdateDistributionSetType, &[id]).await?;
+    announcements::updated(ctx, &tx, Told::DistributionSetType, [id]);
     tx.commit().await?;
     Ok(updated)
 }
@@ -137,6 +140,7 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
         return Err(Error::constraint("The tenant's default distribution set type can't be deleted."));
     } else {
         store::delete(&*tx, ctx.tenant_id(), id).await?;
+        announcements::deleted(ctx, &tx, Told::DistributionSetType, [id]);
     }
     Ok(tx.commit().await?)
 }
@@ -208,6 +212,7 @@ async fn edit_elements(
     edit(&tx, &mut elements).await?;
     store::set_elements(&*tx, id, &elements).await?;
     touched(ctx, &found).update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::DistributionSetType, [id]);
     Ok(tx.commit().await?)
 }
 

@@ -2,7 +2,7 @@
 
 use sea_orm::{ActiveModelTrait, Set};
 
-use super::{leave_target_filters, load_one, lock, not_found, touched};
+use super::{leave_target_filters, load_one, lock, not_found, told, touched};
 use crate::{
     access::Permission,
     actions,
@@ -41,6 +41,7 @@ pub async fn invalidate(ctx: &Ctx, id: i64, cancelation: Cancelation) -> Result<
         let mut row = touched(ctx, &found);
         row.valid = Set(Some(false));
         row.update(&*tx).await?;
+        told(ctx, &tx, &found);
     }
     let end_rollouts = match cancelation {
         Cancelation::None => None,

@@ -6,6 +6,7 @@ use sea_orm::{ActiveModelTrait, ConnectionTrait, Set};
 use super::{Full, Model, load_one, not_found, store, touched};
 use crate::{
     access::{Permission, Scope},
+    announcements::{self, Entity},
     ctx::Ctx,
     distribution_set_tags, distribution_set_types,
     error::{Error, Kind, Result},
@@ -61,18 +62,22 @@ pub async fn lock_implicitly(ctx: &Ctx, tx: &Tx, full: &Full) -> Result<()> {
     let mut row = touched(ctx, &full.set);
     row.locked = Set(true);
     row.update(&**tx).await?;
-    lock_all_modules(ctx, &**tx, full).await
+    announcements::updated(ctx, tx, Entity::DistributionSet, [full.set.id]);
+    lock_all_modules(ctx, tx, full).await
 }
 
 /// Locks the modules of a set that an operator locks.
-pub(super) async fn lock_modules(ctx: &Ctx, db: &impl ConnectionTrait, set: &Model) -> Result<()> {
-    let full = load_one(ctx, db, set.clone()).await?;
-    lock_all_modules(ctx, db, &full).await
+pub(super) async fn lock_modules(ctx: &Ctx, tx: &Tx, set: &Model) -> Result<()> {
+    let full = load_one(ctx, &**tx, set.clone()).await?;
+    lock_all_modules(ctx, tx, &full).await
 }
 
-async fn lock_all_modules(ctx: &Ctx, db: &impl ConnectionTrait, full: &Full) -> Result<()> {
+async fn lock_all_modules(ctx: &Ctx, tx: &Tx, full: &Full) -> Result<()> {
     let ids: Vec<i64> = full.modules.iter().map(|m| m.module.id).collect();
-    Ok(store::lock_modules(db, ctx.tenant_id(), &ids, &ctx.actor_name(), ctx.now()).await?)
+    store::lock_modules(&**tx, ctx.tenant_id(), &ids, &ctx.actor_name(), ctx.now()).await?;
+    let changed = full.modules.iter().filter(|m| !m.module.locked).map(|m| m.module.id);
+    announcements::updated(ctx, tx, Entity::SoftwareModule, changed);
+    Ok(())
 }
 
 /// Why nothing is done with a set, in the peer's words.

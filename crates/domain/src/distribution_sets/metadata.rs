@@ -52,6 +52,7 @@ pub async fn create(ctx: &Ctx, set: i64, entries: Vec<(String, Option<String>)>)
     }
     if changed {
         super::touched(ctx, &found).update(&*tx).await?;
+        super::told(ctx, &tx, &found);
     }
     Ok(tx.commit().await?)
 }
@@ -70,6 +71,7 @@ pub async fn delete(ctx: &Ctx, set: i64, key: &str) -> Result<()> {
         return Err(Error::not_found("Metadata", format!("DistributionSet:{set}:{key}")));
     }
     super::touched(ctx, &found).update(&*tx).await?;
+    super::told(ctx, &tx, &found);
     Ok(tx.commit().await?)
 }
 

@@ -26,6 +26,7 @@ use sea_orm::{
 
 use crate::{
     access::{Permission, Scope},
+    announcements::{self, Entity},
     audit::touched,
     ctx::Ctx,
     distribution_set_types,
@@ -170,6 +171,7 @@ pub async fn create(ctx: &Ctx, sets: Vec<Create>) -> Result<Vec<Full>> {
     }
     let ids: Vec<i64> = created.iter().map(|created| created.id).collect();
     search::permit(ctx, &*tx, Permission::CreateDistributionSet, &ids).await?;
+    announcements::created(ctx, &tx, Entity::DistributionSet, ids);
     let full = load(&*tx, ctx.tenant_id(), created).await?;
     tx.commit().await?;
     Ok(full)
@@ -202,26 +204,27 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
     }
     if update.locked == Some(true) {
         // hawkBit: unlike a deployment, this locks incomplete sets too, and the modules of one that is locked already.
-        lock::lock_modules(ctx, &*tx, &found).await?;
+        lock::lock_modules(ctx, &tx, &found).await?;
     }
     if (&edited.name, &edited.version) != (&found.name, &found.version) {
         targets::searches_changed(ctx, &mut tx, &["assignedds", "installedds"]);
     }
-    let updated = if edited == found { found } else { store_edited(ctx, &*tx, &found, edited).await? };
+    let updated = if edited == found { found } else { store_edited(ctx, &tx, &found, edited).await? };
     let full = load_one(ctx, &*tx, updated).await?;
     tx.commit().await?;
     Ok(full)
 }
 
-async fn store_edited(ctx: &Ctx, db: &impl ConnectionTrait, found: &Model, edited: Model) -> Result<Model> {
+async fn store_edited(ctx: &Ctx, tx: &Tx, found: &Model, edited: Model) -> Result<Model> {
     let mut row = touched(ctx, found);
     row.name = Set(edited.name);
     row.version = Set(edited.version);
     row.description = Set(edited.description);
     row.locked = Set(edited.locked);
     row.required_migration_step = Set(edited.required_migration_step);
-    let updated = row.update(db).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
-    search::permit(ctx, db, Permission::UpdateDistributionSet, &[found.id]).await?;
+    let updated = row.update(&**tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    search::permit(ctx, &**tx, Permission::UpdateDistributionSet, &[found.id]).await?;
+    told(ctx, tx, found);
     Ok(updated)
 }
 
@@ -239,6 +242,7 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
         row.update(&*tx).await?;
     } else {
         store::delete(&*tx, ctx.tenant_id(), id).await?;
+        announcements::deleted(ctx, &tx, Entity::DistributionSet, [id]);
     }
     Ok(tx.commit().await?)
 }
@@ -375,6 +379,12 @@ async fn lock_valid(ctx: &Ctx, db: &impl ConnectionTrait, id: i64) -> Result<Mod
 
 fn not_found(id: i64) -> Error {
     Error::not_found("DistributionSet", id)
+}
+
+/// Notes that a set was changed. hawkBit: of one that is deleted, whatever changes of it, also that it is.
+fn told(ctx: &Ctx, tx: &Tx, found: &Model) {
+    announcements::updated(ctx, tx, Entity::DistributionSet, [found.id]);
+    announcements::deleted(ctx, tx, Entity::DistributionSet, Some(found.id).filter(|_| found.deleted == Some(true)));
 }
 
 /// The row with its audit columns written anew; the caller adds what else changes.

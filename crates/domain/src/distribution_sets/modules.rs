@@ -40,6 +40,7 @@ pub async fn add(ctx: &Ctx, set: i64, modules: &[i64]) -> Result<()> {
     }
     if place(ctx, &*tx, set, found.ds_type, modules).await? {
         super::touched(ctx, &found).update(&*tx).await?;
+        super::told(ctx, &tx, &found);
         // It may be complete now.
         target_filters::set_changed(ctx, &mut tx, set).await?;
     }
@@ -59,6 +60,7 @@ pub async fn remove(ctx: &Ctx, set: i64, module: i64) -> Result<()> {
     }
     if store::remove_modules(&*tx, set, &[module]).await? > 0 {
         super::touched(ctx, &found).update(&*tx).await?;
+        super::told(ctx, &tx, &found);
     }
     Ok(tx.commit().await?)
 }

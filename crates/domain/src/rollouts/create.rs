@@ -13,6 +13,7 @@ use super::{
 use crate::{
     access::Permission,
     actions::{ActionType, check_weight},
+    announcements::{self, Entity as Told},
     ctx::Ctx,
     distribution_sets::{self, Full},
     error::{Error, Kind, Result, check_quota},
@@ -208,6 +209,11 @@ async fn make(ctx: &Ctx, mut tx: Tx, set: &Full, new: Create, filter: String, pl
     let by = ctx.actor_name();
     let inserted = store::insert_groups(&*tx, ctx.engine(), ctx.tenant_id(), created.id, &groups, &by, now).await;
     inserted.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    if tx.announces() {
+        let groups = store::group_ids(&*tx, ctx.tenant_id(), created.id).await?;
+        announcements::groups_created(ctx, &tx, created.id, groups);
+    }
+    announcements::created(ctx, &tx, Told::Rollout, [created.id]);
     tx.emit(Event::RolloutChanged { tenant: ctx.tenant_id().into(), rollout: created.id });
     tx.commit().await?;
     let details = Details { set: set.set.clone(), counters: Counters::not_started(total) };

@@ -36,6 +36,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, Order, QueryFilter, Set};
 use crate::{
     access::Permission,
     actions::of_rollout::Wave,
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     distribution_sets,
@@ -102,6 +103,7 @@ pub async fn update(ctx: &Ctx, id: i64, name: Option<String>, description: Optio
         row.name = Set(name.unwrap_or_else(|| found.name.clone()));
         row.description = Set(description.or_else(|| found.description.clone()));
         let updated = row.update(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+        announcements::updated(ctx, &tx, Told::Rollout, [id]);
         tx.commit().await?;
         updated
     } else {

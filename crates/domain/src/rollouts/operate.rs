@@ -13,6 +13,7 @@ use super::{
 use crate::{
     access::{Permission, Scope},
     actions::{self, of_rollout::Share},
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     distribution_sets,
@@ -93,7 +94,8 @@ async fn start_next(ctx: &Ctx, tx: &mut Tx, rollout: &Model, groups: &[Group], p
     let next = |group: &&Group| group.parent == Some(parent) && group.status() == GroupStatus::Scheduled;
     let mut room = AT_ONCE;
     for group in groups.iter().filter(next) {
-        store::set_running(&**tx, ctx.engine(), ctx.tenant_id(), &[group.id], ctx.now()).await?;
+        let running = store::set_running(&**tx, ctx.engine(), ctx.tenant_id(), &[group.id], ctx.now()).await?;
+        announcements::groups_updated(ctx, tx, rollout.id, running);
         let started =
             actions::of_rollout::start(system, tx, &settings, &wave(rollout, group), Share::ALL, room).await?;
         room = room.saturating_sub(started as u64);
@@ -117,6 +119,7 @@ pub async fn decide(ctx: &Ctx, id: i64, approved: bool, remark: Option<String>) 
         row.approval_remark = Set(remark);
     }
     row.update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::Rollout, [id]);
     wake(ctx, &mut tx, id);
     Ok(tx.commit().await?)
 }
@@ -146,6 +149,7 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
 pub(crate) async fn end_all_of_set(ctx: &Ctx, tx: &mut Tx, set: i64, status: RolloutStatus) -> Result<()> {
     let (engine, tenant, by) = (ctx.engine(), ctx.tenant_id(), ctx.actor_name());
     for rollout in store::end_all_of_set(&**tx, engine, tenant, set, status, &by, ctx.now()).await? {
+        announcements::updated(ctx, tx, Told::Rollout, [rollout]);
         wake(ctx, tx, rollout);
     }
     Ok(())
@@ -173,6 +177,7 @@ async fn move_to(ctx: &Ctx, mut tx: Tx, found: &Model, status: RolloutStatus) ->
     let mut row = touched!(ctx, found);
     row.status = Set(status.code());
     row.update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::Rollout, [found.id]);
     wake(ctx, &mut tx, found.id);
     Ok(tx.commit().await?)
 }

@@ -88,29 +88,29 @@ pub async fn group_ids(db: &impl ConnectionTrait, tenant: &str, rollout: i64) ->
     groups_of(tenant, rollout).select_only().column(group::Column::Id).into_tuple().all(db).await
 }
 
-/// Sets scheduled groups running. Who changed them last stays.
+/// Sets scheduled groups running, and gives their ids. Who changed them last stays.
 pub async fn set_running(
     db: &impl ConnectionTrait,
     engine: Engine,
     tenant: &str,
     groups: &[i64],
     now: i64,
-) -> Result<(), DbErr> {
+) -> Result<Vec<i64>, DbErr> {
     if groups.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let sql = format!(
         "UPDATE sp_rollout_group SET status = {}, last_modified_at = $3, optlock_revision = optlock_revision + 1 \
-         WHERE tenant = $1 AND status = {} AND id IN {}",
+         WHERE tenant = $1 AND status = {} AND id IN {} RETURNING id",
         GroupStatus::Running.code(),
         GroupStatus::Scheduled.code(),
         engine.json_values(2, "bigint")
     );
-    db.execute_raw(engine.statement(&sql, [tenant.into(), json(groups)?.into(), now.into()])).await?;
-    Ok(())
+    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), json(groups)?.into(), now.into()])).await?;
+    rows.iter().map(|row| row.try_get("", "id")).collect()
 }
 
-/// Ends all groups of a rollout that have not ended or failed.
+/// Ends all groups of a rollout that have not ended or failed, and gives their ids.
 pub async fn finish_groups(
     db: &impl ConnectionTrait,
     engine: Engine,
@@ -118,16 +118,17 @@ pub async fn finish_groups(
     rollout: i64,
     by: &str,
     now: i64,
-) -> Result<(), DbErr> {
+) -> Result<Vec<i64>, DbErr> {
     let sql = format!(
         "UPDATE sp_rollout_group SET status = {finished}, last_modified_at = $3, last_modified_by = $4, \
          optlock_revision = optlock_revision + 1 \
-         WHERE tenant = $1 AND rollout = $2 AND status NOT IN ({finished}, {error})",
+         WHERE tenant = $1 AND rollout = $2 AND status NOT IN ({finished}, {error}) RETURNING id",
         finished = GroupStatus::Finished.code(),
         error = GroupStatus::Error.code()
     );
-    db.execute_raw(engine.statement(&sql, [tenant.into(), rollout.into(), now.into(), by.into()])).await?;
-    Ok(())
+    let values = [tenant.into(), rollout.into(), now.into(), by.into()];
+    let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
+    rows.iter().map(|row| row.try_get("", "id")).collect()
 }
 
 /// How many actions groups have in which status, as (group, status, count): a sum over an index made for it.

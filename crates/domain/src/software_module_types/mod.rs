@@ -12,6 +12,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Order, QueryFi
 
 use crate::{
     access::Permission,
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     error::{Error, Result},
@@ -95,6 +96,7 @@ pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
     }
     let ids: Vec<i64> = created.iter().map(|created| created.id).collect();
     search::permit(ctx, &*tx, Permission::CreateSoftwareModuleType, &ids).await?;
+    announcements::created(ctx, &tx, Told::SoftwareModuleType, ids);
     tx.commit().await?;
     Ok(created)
 }
@@ -119,6 +121,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
     }
     let updated = row.update(&*tx).await?;
     search::permit(ctx, &*tx, Permission::UpdateSoftwareModuleType, &[id]).await?;
+    announcements::updated(ctx, &tx, Told::SoftwareModuleType, [id]);
     tx.commit().await?;
     Ok(updated)
 }
@@ -135,6 +138,7 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
         row.update(&*tx).await?;
     } else {
         store::delete(&*tx, ctx.tenant_id(), id).await?;
+        announcements::deleted(ctx, &tx, Told::SoftwareModuleType, [id]);
     }
     Ok(tx.commit().await?)
 }

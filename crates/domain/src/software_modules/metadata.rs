@@ -55,6 +55,7 @@ pub async fn create(ctx: &Ctx, module: i64, entries: Vec<Entry>) -> Result<()> {
     }
     if changed {
         super::touched(ctx, &found).update(&*tx).await?;
+        super::told(ctx, &tx, &found);
     }
     Ok(tx.commit().await?)
 }
@@ -70,6 +71,7 @@ pub async fn put(ctx: &Ctx, module: i64, key: &str, update: Update) -> Result<()
     let target_visible = update.target_visible.or(visible).unwrap_or(false);
     if write(ctx, &*tx, module, Entry { key: key.into(), value: update.value.or(value), target_visible }).await? {
         super::touched(ctx, &found).update(&*tx).await?;
+        super::told(ctx, &tx, &found);
     }
     Ok(tx.commit().await?)
 }
@@ -83,6 +85,7 @@ pub async fn delete(ctx: &Ctx, module: i64, key: &str) -> Result<()> {
         return Err(Error::not_found("Metadata", format!("SoftwareModule:{module}:{key}")));
     }
     super::touched(ctx, &found).update(&*tx).await?;
+    super::told(ctx, &tx, &found);
     Ok(tx.commit().await?)
 }
 

@@ -9,10 +9,12 @@ pub use entity::Model;
 
 use std::collections::HashMap;
 
+use kettle_cluster::Tx;
 use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, ConnectionTrait, DbErr, Order, QueryFilter, Set};
 
 use crate::{
     access::{Permission, Scope},
+    announcements::{self, Entity},
     artifacts,
     audit::touched,
     ctx::Ctx,
@@ -114,6 +116,7 @@ pub async fn create(ctx: &Ctx, modules: Vec<Create>) -> Result<Vec<Full>> {
     }
     let ids: Vec<i64> = created.iter().map(|created| created.id).collect();
     search::permit(ctx, &*tx, Permission::CreateSoftwareModule, &ids).await?;
+    announcements::created(ctx, &tx, Entity::SoftwareModule, ids);
     let full = load(&*tx, ctx.tenant_id(), created).await?;
     tx.commit().await?;
     Ok(full)
@@ -139,6 +142,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Full> {
     row.locked = Set(edited.locked);
     let updated = row.update(&*tx).await?;
     search::permit(ctx, &*tx, Permission::UpdateSoftwareModule, &[id]).await?;
+    told(ctx, &tx, &found);
     let full = load_one(ctx, &*tx, updated).await?;
     tx.commit().await?;
     Ok(full)
@@ -162,6 +166,7 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
         row.update(&*tx).await?;
     } else {
         store::delete(&*tx, ctx.tenant_id(), id).await?;
+        announcements::deleted(ctx, &tx, Entity::SoftwareModule, [id]);
     }
     tx.commit().await?;
     artifacts::remove(ctx, removal).await;
@@ -231,6 +236,12 @@ pub(crate) fn locked(entity: &str, id: i64, operation: &str) -> Error {
 
 fn not_found(id: i64) -> Error {
     Error::not_found("SoftwareModule", id)
+}
+
+/// Notes that a module was changed. hawkBit: of one that is deleted, whatever changes of it, also that it is.
+pub(crate) fn told(ctx: &Ctx, tx: &Tx, found: &Model) {
+    announcements::updated(ctx, tx, Entity::SoftwareModule, [found.id]);
+    announcements::deleted(ctx, tx, Entity::SoftwareModule, Some(found.id).filter(|_| found.deleted == Some(true)));
 }
 
 /// The row with its audit columns written anew; the caller adds what else changes.

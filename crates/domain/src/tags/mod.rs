@@ -11,6 +11,7 @@ use sea_orm::{FromQueryResult, Order};
 
 use crate::{
     access::Permission,
+    announcements,
     ctx::Ctx,
     error::{Error, Result},
     listing::{Listing, Page},
@@ -44,6 +45,9 @@ pub struct TagKind {
     pub(crate) tagged: &'static str,
     /// The table of which has which tag, and its column for what is tagged.
     pub(crate) links: (&'static str, &'static str),
+    /// What the tags, and what is tagged, are told as.
+    pub(crate) told_as: announcements::Entity,
+    pub(crate) tagged_told_as: announcements::Entity,
     /// Whether searches over targets, and so polling times, name tags of this kind.
     pub(crate) of_targets: bool,
     pub(crate) create: Permission,
@@ -97,6 +101,7 @@ pub async fn create(ctx: &Ctx, kind: &TagKind, tags: Vec<Edit>) -> Result<Vec<Ta
     let (by, now) = (ctx.actor_name(), ctx.now());
     let created = store::insert_all(&*tx, ctx.engine(), ctx.tenant_id(), kind, &rows, &by, now).await;
     let created = created.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    announcements::created(ctx, &tx, kind.told_as, created.iter().map(|tag| tag.id));
     tx.commit().await?;
     Ok(created)
 }
@@ -118,6 +123,7 @@ pub async fn update(ctx: &Ctx, kind: &TagKind, id: i64, edit: Edit) -> Result<Ta
     tag.last_modified_by = Some(ctx.actor_name());
     let updated = store::update(&*tx, ctx.engine(), ctx.tenant_id(), kind, &tag).await;
     updated.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    announcements::updated(ctx, &tx, kind.told_as, [id]);
     if tag.name != found.name {
         searches_change(ctx, &mut tx, kind);
     }
@@ -132,6 +138,7 @@ pub async fn delete(ctx: &Ctx, kind: &TagKind, id: i64) -> Result<()> {
     if !store::delete(&*tx, ctx.engine(), ctx.tenant_id(), kind, id).await? {
         return Err(Error::not_found_all(kind.name, &[id]));
     }
+    announcements::deleted(ctx, &tx, kind.told_as, [id]);
     searches_change(ctx, &mut tx, kind);
     Ok(tx.commit().await?)
 }
@@ -151,6 +158,7 @@ pub(crate) async fn set(ctx: &Ctx, tx: &Tx, kind: &TagKind, id: i64, rows: &[i64
         false => store::unlink(&**tx, engine, kind, id, rows).await?,
     };
     store::touch(&**tx, engine, tenant, kind, &changed, &ctx.actor_name(), ctx.now()).await?;
+    announcements::updated(ctx, tx, kind.tagged_told_as, changed.iter().copied());
     Ok(changed)
 }
 

@@ -7,6 +7,7 @@ use super::{Model, Shown, changed, entity, find, not_found, show_one, store};
 use crate::{
     access::Permission,
     actions::{self, ActionType},
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     distribution_sets,
@@ -66,6 +67,7 @@ pub async fn auto_assign(ctx: &Ctx, id: i64, new: AutoAssign) -> Result<Shown> {
     row.confirmation_required = Set(Some(new.confirmation_required.unwrap_or(confirmation_flow)));
     row.access_control_context = Set(Some(ctx.access_context()?));
     let updated = row.update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::TargetFilter, [id]);
     changed(ctx, &mut tx, Some(id));
     tx.commit().await?;
     show_one(ctx, updated).await
@@ -80,6 +82,7 @@ pub async fn stop_auto_assign(ctx: &Ctx, id: i64) -> Result<Shown> {
         return show_one(ctx, found).await;
     }
     let updated = cleared(ctx, &found).update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::TargetFilter, [id]);
     changed(ctx, &mut tx, None);
     tx.commit().await?;
     show_one(ctx, updated).await

@@ -29,6 +29,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Order, Paginat
 
 use crate::{
     access::Permission,
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     distribution_sets,
@@ -100,6 +101,7 @@ pub async fn create(ctx: &Ctx, name: &str, query: &str) -> Result<Shown> {
     };
     let tx = ctx.begin().await?;
     let created = row.insert(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    announcements::created(ctx, &tx, Told::TargetFilter, [created.id]);
     tx.commit().await?;
     show_one(ctx, created).await
 }
@@ -131,6 +133,7 @@ pub async fn update(ctx: &Ctx, id: i64, name: Option<String>, query: Option<Stri
     row.name = Set(name);
     row.query = Set(query);
     let updated = row.update(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
+    announcements::updated(ctx, &tx, Told::TargetFilter, [id]);
     if updated.auto_assign_distribution_set.is_some() {
         changed(ctx, &mut tx, Some(id).filter(|_| updated.query != found.query));
     }
@@ -145,6 +148,7 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
     if store::delete(&*tx, ctx.tenant_id(), id).await? == 0 {
         return Err(Error::not_found_all("TargetFilterQuery", &[id]));
     }
+    announcements::deleted(ctx, &tx, Told::TargetFilter, [id]);
     changed(ctx, &mut tx, None);
     Ok(tx.commit().await?)
 }

@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::{
     access::Permission,
+    announcements::Entity as Told,
     ctx::Ctx,
     error::{Error, Result},
     listing::{Listing, Page},
@@ -19,6 +20,8 @@ pub const KIND: &TagKind = &TagKind {
     entity: fields::ENTITY,
     tagged: "sp_target",
     links: ("sp_target_target_tag", "target"),
+    told_as: Told::TargetTag,
+    tagged_told_as: Told::Target,
     of_targets: true,
     create: Permission::CreateTarget,
     read: Permission::ReadTarget,

@@ -12,6 +12,7 @@ use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ConnectionTrait, Order, Set
 
 use crate::{
     access::{Permission, Scope},
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     distribution_set_types,
@@ -78,6 +79,7 @@ pub async fn create(ctx: &Ctx, types: Vec<Create>) -> Result<Vec<Model>> {
     }
     let ids: Vec<i64> = created.iter().map(|row| row.id).collect();
     search::permit(ctx, &*tx, Permission::CreateTargetType, &ids).await?;
+    announcements::created(ctx, &tx, Told::TargetType, ids);
     tx.commit().await?;
     Ok(created)
 }
@@ -140,6 +142,7 @@ pub async fn update(ctx: &Ctx, id: i64, update: Update) -> Result<Model> {
     }
     let updated = row.update(&*tx).await.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
     search::permit(ctx, &*tx, Permission::UpdateTargetType, &[id]).await?;
+    announcements::updated(ctx, &tx, Told::TargetType, [id]);
     tx.commit().await?;
     Ok(updated)
 }
@@ -157,6 +160,7 @@ pub async fn delete(ctx: &Ctx, id: i64) -> Result<()> {
         return Err(Error::new(Kind::TargetTypeUsed, message));
     }
     store::delete(&*tx, ctx.tenant_id(), id).await?;
+    announcements::deleted(ctx, &tx, Told::TargetType, [id]);
     Ok(tx.commit().await?)
 }
 
@@ -187,6 +191,7 @@ pub async fn add_compatible(ctx: &Ctx, id: i64, set_types: &[i64]) -> Result<()>
         // Whatever a filter asks for: these targets take its set from now on.
         targets::searches_changed(ctx, &mut tx, &[]);
         touched(ctx, &found).update(&*tx).await?;
+        announcements::updated(ctx, &tx, Told::TargetType, [id]);
     }
     Ok(tx.commit().await?)
 }
@@ -201,6 +206,7 @@ pub async fn remove_compatible(ctx: &Ctx, id: i64, set_type: i64) -> Result<()> 
     known.ok_or_else(|| Error::not_found("DistributionSetType", set_type))?;
     if store::remove_compatible(&*tx, id, set_type).await? {
         touched(ctx, &found).update(&*tx).await?;
+        announcements::updated(ctx, &tx, Told::TargetType, [id]);
     }
     Ok(tx.commit().await?)
 }

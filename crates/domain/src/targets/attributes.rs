@@ -5,6 +5,7 @@ use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter, Set, sea_
 
 use super::{Model, entity::attribute, store};
 use crate::{
+    announcements::{self, Entity},
     ctx::Ctx,
     error::{Error, Kind, Result, check_quota},
 };
@@ -45,25 +46,32 @@ pub async fn report(ctx: &Ctx, controller_id: &str, mode: Mode, reported: Report
 /// As [`report`], of a target that is held. What is refused is refused before anything is written.
 pub(super) async fn write(ctx: &Ctx, tx: &Tx, target: Model, mode: Mode, reported: Reported) -> Result<()> {
     check_all(&reported)?;
+    let before = match mode {
+        Mode::Replace if !tx.announces() => Vec::new(),
+        _ => store::attributes(&**tx, target.id).await?,
+    };
     let mut kept: Vec<String> = match mode {
         Mode::Replace => Vec::new(),
-        _ => store::attributes(&**tx, target.id).await?.into_iter().map(|a| a.attribute_key).collect(),
+        _ => before.iter().map(|a| a.attribute_key.clone()).collect(),
     };
-    let (mut put, mut removed) = (Vec::new(), Vec::new());
+    let (mut put, mut removed, mut differs) = (Vec::new(), Vec::new(), false);
     for (key, value) in reported {
         let keep = value.is_some() && mode != Mode::Remove;
         kept.retain(|k| *k != key);
         if keep {
             kept.push(key.clone());
+            differs |= !before.iter().any(|a| a.attribute_key == key && a.attribute_value == value);
             put.push(attribute::ActiveModel {
                 target: Set(target.id),
                 attribute_key: Set(key),
                 attribute_value: Set(value),
             });
         } else {
+            differs |= before.iter().any(|a| a.attribute_key == key);
             removed.push(key);
         }
     }
+    differs |= mode == Mode::Replace && before.iter().any(|a| !kept.contains(&a.attribute_key));
     if mode != Mode::Remove {
         let count = i64::try_from(kept.len()).unwrap_or(i64::MAX);
         check_quota(ctx.settings().quotas.attributes_per_target, 0, count, "the attributes of a target")?;
@@ -79,7 +87,9 @@ pub(super) async fn write(ctx: &Ctx, tx: &Tx, target: Model, mode: Mode, reporte
             .to_owned();
         attribute::Entity::insert_many(chunk.to_vec()).on_conflict(overwrite).exec_without_returning(&**tx).await?;
     }
-    if mode != Mode::Remove && target.request_controller_attributes {
+    let fulfilled = mode != Mode::Remove && target.request_controller_attributes;
+    announcements::updated(ctx, tx, Entity::Target, (differs || fulfilled).then_some(target.id));
+    if fulfilled {
         let revision = target.optlock_revision.unwrap_or(0);
         let mut row: super::entity::ActiveModel = target.into();
         row.request_controller_attributes = Set(false);

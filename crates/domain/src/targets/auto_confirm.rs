@@ -11,6 +11,7 @@ use super::{entity::auto_confirm::ActiveModel, store};
 use crate::{
     access::Permission,
     actions,
+    announcements::{self, Entity as Told},
     ctx::Ctx,
     error::{Error, Kind, Result},
     text,
@@ -79,6 +80,7 @@ async fn turn_on(ctx: &Ctx, controller_id: &str, wanted: Activate, by_operator: 
     if by_operator {
         super::touched(ctx, &target).update(&*tx).await?;
     }
+    announcements::updated(ctx, &tx, Told::Target, [target.id]);
     actions::confirm_all(ctx, &tx, target.id, &message(&active), by_operator).await?;
     super::changed(ctx, &mut tx, vec![controller_id.into()]);
     Ok(tx.commit().await?)
@@ -87,10 +89,11 @@ async fn turn_on(ctx: &Ctx, controller_id: &str, wanted: Activate, by_operator: 
 async fn turn_off(ctx: &Ctx, controller_id: &str, by_operator: bool) -> Result<()> {
     let mut tx = ctx.begin().await?;
     let target = super::lock(ctx, &tx, controller_id).await?;
-    store::delete_auto_confirmation(&*tx, ctx.tenant_id(), target.id).await?;
+    let was_on = store::delete_auto_confirmation(&*tx, ctx.tenant_id(), target.id).await?;
     if by_operator {
         super::touched(ctx, &target).update(&*tx).await?;
     }
+    announcements::updated(ctx, &tx, Told::Target, was_on.then_some(target.id));
     super::changed(ctx, &mut tx, vec![controller_id.into()]);
     Ok(tx.commit().await?)
 }

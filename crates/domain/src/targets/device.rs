@@ -12,7 +12,7 @@ use super::{
     view::{self, DeviceView},
 };
 use crate::{
-    actions,
+    actions, announcements,
     ctx::{Ctx, Services, Tenant},
     error::{Error, Kind, Result},
     tenants::{self, TenantSettings, configuration::polling_range, polling},
@@ -156,7 +156,10 @@ async fn register(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, add
     row.optlock_revision = Set(Some(revision + 1));
     row.address = Set(Some(address_of(ctx, address).into()));
     row.last_target_query = Set(Some(ctx.now()));
-    row.update(&*tx).await?;
+    let target = row.update(&*tx).await?;
+    announcements::polled(ctx, &tx, controller_id, address_of(ctx, address));
+    // hawkBit: tells nothing of a new address alone.
+    announcements::updated(ctx, &tx, announcements::Entity::Target, unknown.then_some(target.id));
     tx.emit(Event::TargetsChanged { tenant: ctx.tenant_id().into(), controller_ids: vec![controller_id.into()] });
     tx.commit().await?;
     reread(ctx, settings, controller_id).await
@@ -174,6 +177,7 @@ async fn plug_and_play(
         ..plug_and_play_row(controller_id, None, ctx.now())
     };
     let mut tx = ctx.begin().await?;
+    announcements::polled(ctx, &tx, controller_id, address_of(ctx, address));
     match super::insert(ctx, &mut tx, &[row]).await {
         Ok(_) => tx.commit().await?,
         // The same device asked twice at once: the other request made it.

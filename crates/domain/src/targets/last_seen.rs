@@ -3,17 +3,19 @@
 //! What is not yet written when a node dies is lost: up to one flush interval (design.md, invariant 1).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use kettle_cluster::{Fact, Tx};
+use sea_orm::DbErr;
 use tokio::sync::Notify;
 
 use super::store;
-use crate::{ctx::Services, error::Result};
+use crate::{announcements, ctx::Services, error::Result};
 
 const SHARDS: usize = 16;
 
@@ -85,11 +87,32 @@ pub async fn flush(services: &Services) -> Result<()> {
     if seen.is_empty() {
         return Ok(());
     }
-    let written = store::write_last_seen(services.db.write(), services.db.engine(), &seen).await;
+    let written = match services.events.announces() {
+        false => store::write_last_seen(services.db.write(), services.db.engine(), &seen).await,
+        true => write_and_announce(services, &seen).await,
+    };
     if written.is_err() {
         services.last_seen.put_back(&seen);
     }
     Ok(written?)
+}
+
+async fn write_and_announce(services: &Services, seen: &[(i64, i64)]) -> Result<(), DbErr> {
+    let tx = Tx::begin(&services.db, &services.events, &services.clock).await?;
+    store::write_last_seen(&*tx, tx.engine(), seen).await?;
+    let ids: Vec<i64> = seen.iter().map(|(id, _)| *id).collect();
+    let mut of_tenants: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (tenant, controller_id) in store::names(&*tx, tx.engine(), &ids).await? {
+        of_tenants.entry(tenant).or_default().push(controller_id);
+    }
+    // hawkBit: the time of the batch stands for that of each poll.
+    let at_ms = services.clock.now_ms();
+    for (tenant, controller_ids) in of_tenants {
+        for part in controller_ids.chunks(announcements::AT_ONCE) {
+            tx.announce(&tenant, Fact::Polled { controller_ids: part.to_vec(), address: None, at_ms });
+        }
+    }
+    tx.commit().await
 }
 
 #[cfg(test)]

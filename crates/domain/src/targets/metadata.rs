@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     access::Permission,
+    announcements::{self, Entity as Told},
     ctx::Ctx,
     error::{Error, Result, check_quota},
     text,
@@ -47,6 +48,7 @@ pub async fn create(ctx: &Ctx, controller_id: &str, entries: Vec<(String, Option
         inserted.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
     }
     super::touched(ctx, &target).update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::Target, [target.id]);
     super::changed(ctx, &mut tx, vec![target.controller_id]);
     Ok(tx.commit().await?)
 }
@@ -70,6 +72,7 @@ pub async fn put(ctx: &Ctx, controller_id: &str, key: &str, value: Option<String
         }
     }
     super::touched(ctx, &target).update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::Target, [target.id]);
     super::changed(ctx, &mut tx, vec![target.controller_id]);
     Ok(tx.commit().await?)
 }
@@ -83,6 +86,7 @@ pub async fn delete(ctx: &Ctx, controller_id: &str, key: &str) -> Result<()> {
         return Err(not_found(controller_id, key));
     }
     super::touched(ctx, &target).update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::Target, [target.id]);
     super::changed(ctx, &mut tx, vec![target.controller_id]);
     Ok(tx.commit().await?)
 }

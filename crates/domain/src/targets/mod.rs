@@ -29,10 +29,12 @@ pub use view::{DeviceView, NextAction, NextKind, ViewCache};
 use std::collections::BTreeSet;
 
 use kettle_cluster::{Event, Tx};
-use sea_orm::{ActiveModelTrait, Condition, Order, QueryFilter, Set};
+use kettle_db::Db;
+use sea_orm::{ActiveModelTrait, Condition, DbErr, Order, QueryFilter, Set};
 
 use crate::{
     access::{Permission, Scope},
+    announcements::{self, Entity},
     audit::touched,
     commands,
     ctx::Ctx,
@@ -189,6 +191,7 @@ async fn insert(ctx: &Ctx, tx: &mut Tx, rows: &[NewTarget]) -> Result<Vec<Model>
     let created = store::insert_all(&**tx, ctx.engine(), ctx.tenant_id(), rows, &ctx.actor_name(), ctx.now()).await;
     let created = created.map_err(|e| Error::duplicate_as(e, Error::already_exists))?;
     totals::add(tx, ctx.tenant_id(), totals::TARGETS, i64::try_from(created.len()).unwrap_or(i64::MAX)).await?;
+    announcements::created(ctx, tx, Entity::Target, created.iter().map(|t| t.id));
     changed(ctx, tx, created.iter().map(|t| t.controller_id.clone()).collect());
     Ok(created)
 }
@@ -218,6 +221,8 @@ pub async fn update(ctx: &Ctx, controller_id: &str, update: Update) -> Result<Sh
         drop(tx);
         return show_one(ctx, found).await;
     }
+    // hawkBit: tells nothing of a new address alone.
+    let told = (edited != Model { address: edited.address.clone(), ..found.clone() }).then_some(found.id);
     let mut row = touched(ctx, &found);
     row.name = Set(edited.name);
     row.description = Set(edited.description);
@@ -227,6 +232,7 @@ pub async fn update(ctx: &Ctx, controller_id: &str, update: Update) -> Result<Sh
     row.target_type = Set(edited.target_type);
     let target = row.update(&*tx).await?;
     search::permit(ctx, &*tx, Permission::UpdateTarget, &[target.id]).await?;
+    announcements::updated(ctx, &tx, Entity::Target, told);
     changed(ctx, &mut tx, vec![target.controller_id.clone()]);
     tx.commit().await?;
     show_one(ctx, target).await
@@ -269,6 +275,11 @@ pub(crate) fn touched(ctx: &Ctx, target: &Model) -> entity::ActiveModel {
 /// Whether a gateway speaks for a target: its address is then the exchange through which the gateway hears.
 pub(crate) fn has_gateway(address: Option<&str>) -> bool {
     address.is_some_and(|address| address.starts_with("amqp:"))
+}
+
+/// The controllerIds of a tenant's targets that other servers tell of by their ids.
+pub(crate) async fn names_of(db: &Db, tenant: &str, ids: &[i64]) -> std::result::Result<Vec<String>, DbErr> {
+    store::names_of(db.read(), db.engine(), tenant, ids).await
 }
 
 /// Notes that what these targets' devices see, or what searches see of them, may have changed.

@@ -12,6 +12,7 @@ use super::{
     store::{self, Known, NewTarget},
 };
 use crate::{
+    announcements::{self, Entity},
     ctx::Ctx,
     error::{Error, Kind, Result},
     target_types, text,
@@ -158,6 +159,9 @@ async fn write(
     }
     super::changed(ctx, &mut tx, ids);
     if !new.is_empty() {
+        for registration in new {
+            announcements::polled(ctx, &tx, &registration.controller_id, &registration.address);
+        }
         let rows: Vec<NewTarget> = new.iter().map(|r| row(ctx, r, types)).collect();
         targets.extend(super::insert(ctx, &mut tx, &rows).await?);
     }
@@ -194,6 +198,7 @@ async fn update(
 ) -> Result<Model> {
     let unknown = target.is(UpdateStatus::Unknown);
     let target_type = type_after(registration, target.target_type, types);
+    let before = (target.name.clone(), target.target_type);
     let revision = target.optlock_revision.unwrap_or(0);
     let mut row: entity::ActiveModel = target.into();
     if unknown {
@@ -206,5 +211,10 @@ async fn update(
     row.address = Set(Some(registration.address.clone()));
     row.last_target_query = Set(Some(ctx.now()));
     row.optlock_revision = Set(Some(revision + 1));
-    Ok(row.update(&**tx).await?)
+    let target = row.update(&**tx).await?;
+    announcements::polled(ctx, tx, &target.controller_id, &registration.address);
+    // hawkBit: tells nothing of a new address alone.
+    let told = unknown || (&target.name, target.target_type) != (&before.0, before.1);
+    announcements::updated(ctx, tx, Entity::Target, told.then_some(target.id));
+    Ok(target)
 }

@@ -330,10 +330,36 @@ pub async fn auto_confirmations(
     Ok(found)
 }
 
-pub async fn delete_auto_confirmation(db: &impl ConnectionTrait, tenant: &str, target: i64) -> Result<(), DbErr> {
+/// Whether the target did confirm its actions itself.
+pub async fn delete_auto_confirmation(db: &impl ConnectionTrait, tenant: &str, target: i64) -> Result<bool, DbErr> {
     use entity::auto_confirm::{Column, Entity};
-    Entity::delete_many().filter(Column::Tenant.eq(tenant)).filter(Column::Target.eq(target)).exec(db).await?;
-    Ok(())
+    let of_target = Entity::delete_many().filter(Column::Tenant.eq(tenant)).filter(Column::Target.eq(target));
+    Ok(of_target.exec(db).await?.rows_affected > 0)
+}
+
+/// Whose these targets are, as (tenant, controllerId), of those that there are.
+pub async fn names(db: &impl ConnectionTrait, engine: Engine, ids: &[i64]) -> Result<Vec<(String, String)>, DbErr> {
+    let sql = format!(
+        "SELECT tenant, controller_id FROM sp_target WHERE id IN {} ORDER BY tenant, id",
+        engine.json_values(1, "bigint")
+    );
+    let ids = serde_json::to_string(ids).map_err(|e| DbErr::Custom(e.to_string()))?;
+    let rows = db.query_all_raw(engine.statement(&sql, [ids.into()])).await?;
+    rows.iter().map(|row| Ok((row.try_get("", "tenant")?, row.try_get("", "controller_id")?))).collect()
+}
+
+/// The controllerIds of those of the tenant's targets that there are.
+pub async fn names_of(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    ids: &[i64],
+) -> Result<Vec<String>, DbErr> {
+    let sql =
+        format!("SELECT controller_id FROM sp_target WHERE tenant = $1 AND id IN {}", engine.json_values(2, "bigint"));
+    let ids = serde_json::to_string(ids).map_err(|e| DbErr::Custom(e.to_string()))?;
+    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), ids.into()])).await?;
+    rows.iter().map(|row| row.try_get("", "controller_id")).collect()
 }
 
 #[derive(Serialize)]

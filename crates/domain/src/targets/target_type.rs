@@ -2,7 +2,13 @@
 
 use sea_orm::{ActiveModelTrait, Set};
 
-use crate::{access::Permission, ctx::Ctx, error::Result, target_types};
+use crate::{
+    access::Permission,
+    announcements::{self, Entity},
+    ctx::Ctx,
+    error::Result,
+    target_types,
+};
 
 pub async fn assign(ctx: &Ctx, controller_id: &str, target_type: i64) -> Result<()> {
     set(ctx, controller_id, Some(target_type)).await
@@ -25,6 +31,7 @@ async fn set(ctx: &Ctx, controller_id: &str, target_type: Option<i64>) -> Result
     let mut row = super::touched(ctx, &target);
     row.target_type = Set(target_type);
     row.update(&*tx).await?;
+    announcements::updated(ctx, &tx, Entity::Target, [target.id]);
     super::changed(ctx, &mut tx, vec![target.controller_id]);
     Ok(tx.commit().await?)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kettle_cluster::Event;
+use kettle_cluster::{Event, Fact};
 
 use super::{TenantSettings, entity::configuration::Model, polling, polling::PollingTime, store};
 use crate::{
@@ -118,7 +118,13 @@ pub async fn put(ctx: &Ctx, values: Vec<(String, Value)>) -> Result<()> {
         let (key, kind, _) = find_key(&key)?;
         let text = convert(key, kind, value)?;
         validate(key, &text, ctx.settings())?;
-        store::put(&*tx, ctx.tenant_id(), key, &text, &ctx.actor_name(), ctx.now()).await?;
+        let put = store::put(&*tx, ctx.tenant_id(), key, &text, &ctx.actor_name(), ctx.now()).await?;
+        let key = key.to_owned();
+        match put {
+            store::Put::Nothing => {}
+            store::Put::Created(id) => tx.announce(ctx.tenant_id(), Fact::SettingCreated { id, key }),
+            store::Put::Updated(id) => tx.announce(ctx.tenant_id(), Fact::SettingUpdated { id, key }),
+        }
     }
     tx.emit(Event::TenantConfigurationChanged { tenant: ctx.tenant_id().into() });
     Ok(tx.commit().await?)
@@ -132,7 +138,11 @@ pub async fn reset(ctx: &Ctx, key: &str) -> Result<()> {
     }
     let (key, ..) = find_key(key)?;
     let mut tx = ctx.begin().await?;
-    store::remove(&*tx, ctx.tenant_id(), key).await?;
+    if let Some(found) = store::remove(&*tx, ctx.tenant_id(), key).await? {
+        // hawkBit: tells the gateway token to all who listen. They need not know.
+        let value = Some(found.conf_value).filter(|_| key != GATEWAY_KEY);
+        tx.announce(ctx.tenant_id(), Fact::SettingDeleted { id: found.id, key: key.to_owned(), value });
+    }
     tx.emit(Event::TenantConfigurationChanged { tenant: ctx.tenant_id().into() });
     Ok(tx.commit().await?)
 }

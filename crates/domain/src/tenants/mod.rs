@@ -9,11 +9,12 @@ mod store;
 
 use std::{sync::Arc, time::Duration};
 
-use kettle_cluster::{Event, Tx};
+use kettle_cluster::{Event, Fact, Tx};
 use kettle_db::{Db, Failure};
 use sea_orm::DbErr;
 
 use crate::{
+    announcements::{Change, Entity},
     cached::Cached,
     ctx::{Services, Tenant},
     error::{Error, Kind, Result},
@@ -117,7 +118,10 @@ pub async fn ensure(services: &Arc<Services>, tenant: &Tenant) -> Result<()> {
 
 async fn create(services: &Services, tenant: &Tenant) -> Result<(), DbErr> {
     let mut tx = Tx::begin(&services.db, &services.events, &services.clock).await?;
-    store::create(&*tx, tenant.id(), services.clock.now_ms()).await?;
+    let (of_modules, of_sets) = store::create(&*tx, tenant.id(), services.clock.now_ms()).await?;
+    for (entity, ids) in [(Entity::SoftwareModuleType, of_modules.to_vec()), (Entity::DistributionSetType, of_sets)] {
+        tx.announce(tenant.id(), Fact::Entities { entity, change: Change::Created, ids });
+    }
     tx.emit(Event::TenantConfigurationChanged { tenant: tenant.id().into() });
     tx.commit().await
 }

@@ -47,6 +47,16 @@ pub async fn setting(
         .await
 }
 
+/// What writing a setting did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It had this value.
+    Nothing,
+    /// The row of this id is new.
+    Created(i64),
+    Updated(i64),
+}
+
 /// Writes a setting; its audit columns keep who first set it.
 pub async fn put(
     db: &impl ConnectionTrait,
@@ -55,9 +65,9 @@ pub async fn put(
     value: &str,
     by: &str,
     now: i64,
-) -> Result<(), DbErr> {
+) -> Result<Put, DbErr> {
     match setting(db, tenant, key).await? {
-        Some(row) if row.conf_value == value => {}
+        Some(row) if row.conf_value == value => Ok(Put::Nothing),
         Some(row) => {
             let revision = row.optlock_revision.unwrap_or(0) + 1;
             let mut row: configuration::ActiveModel = row.into();
@@ -65,7 +75,7 @@ pub async fn put(
             row.last_modified_at = Set(Some(now));
             row.last_modified_by = Set(Some(by.into()));
             row.optlock_revision = Set(Some(revision));
-            row.update(db).await?;
+            Ok(Put::Updated(row.update(db).await?.id))
         }
         None => {
             let row = configuration::ActiveModel {
@@ -79,19 +89,20 @@ pub async fn put(
                 conf_key: Set(key.into()),
                 conf_value: Set(value.into()),
             };
-            row.insert(db).await?;
+            Ok(Put::Created(row.insert(db).await?.id))
         }
     }
-    Ok(())
 }
 
-pub async fn remove(db: &impl ConnectionTrait, tenant: &str, key: &str) -> Result<(), DbErr> {
+/// Gives the setting that there was.
+pub async fn remove(db: &impl ConnectionTrait, tenant: &str, key: &str) -> Result<Option<configuration::Model>, DbErr> {
+    let found = setting(db, tenant, key).await?;
     configuration::Entity::delete_many()
         .filter(configuration::Column::Tenant.eq(tenant))
         .filter(configuration::Column::ConfKey.eq(key))
         .exec(db)
         .await?;
-    Ok(())
+    Ok(found)
 }
 
 /// The id of the type that new distribution sets of the tenant get.
@@ -118,8 +129,9 @@ pub async fn set_default_distribution_set_type(
     Ok(())
 }
 
-/// Creates the tenant with the peer's default types (semantics.md A2, "New tenant").
-pub async fn create(db: &impl ConnectionTrait, tenant: &str, now: i64) -> Result<(), DbErr> {
+/// Creates the tenant with the peer's default types (semantics.md A2, "New tenant"). Gives the ids of its types of modules,
+/// and of sets.
+pub async fn create(db: &impl ConnectionTrait, tenant: &str, now: i64) -> Result<([i64; 2], Vec<i64>), DbErr> {
     let by = "system";
     let module_type = async |key: &str, name: &str, description: &str, max| {
         let row = sm_type::ActiveModel {
@@ -142,7 +154,7 @@ pub async fn create(db: &impl ConnectionTrait, tenant: &str, now: i64) -> Result
     };
     let app = module_type("application", "Application", "Application Addons", i32::MAX).await?;
     let os = module_type("os", "OS", "Core firmware or operating system", 1).await?;
-    let mut default = None;
+    let mut types = Vec::new();
     for (key, name, description, elements) in [
         ("os", "OS only", "Default type with Firmware/OS only.", &[(os, true)][..]),
         ("app", "App(s) only", "Default type with app(s) only.", &[(app, true)]),
@@ -171,9 +183,9 @@ pub async fn create(db: &impl ConnectionTrait, tenant: &str, now: i64) -> Result
             };
             ds_type::element::Entity::insert(element).exec_without_returning(db).await?;
         }
-        default = Some(row.id);
+        types.push(row.id);
     }
-    let default = default.ok_or(DbErr::Custom("a tenant starts with a default type".into()))?;
+    let default = types.last().copied().ok_or(DbErr::Custom("a tenant starts with a default type".into()))?;
     let row = tenant::ActiveModel {
         id: NotSet,
         created_at: Set(Some(now)),
@@ -185,5 +197,5 @@ pub async fn create(db: &impl ConnectionTrait, tenant: &str, now: i64) -> Result
         default_ds_type: Set(default),
     };
     row.insert(db).await?;
-    Ok(())
+    Ok(([app, os], types))
 }

@@ -82,21 +82,24 @@ pub async fn hold_scheduled(
     rows.iter().map(due).collect()
 }
 
-/// Adds a scheduled action of the wave for each of `targets`.
+/// Adds a scheduled action of the wave for each of `targets`. With `told`, gives them as (action, target).
+#[expect(clippy::too_many_arguments, reason = "one call; a struct of its own would say the same")]
 pub async fn insert_scheduled(
     db: &impl ConnectionTrait,
     engine: Engine,
     tenant: &str,
     wave: &Wave,
     targets: &[i64],
+    told: bool,
     by: &str,
     now: i64,
-) -> Result<(), DbErr> {
+) -> Result<Vec<(i64, i64)>, DbErr> {
+    let returning = if told { " RETURNING id, target" } else { "" };
     let sql = format!(
         "INSERT INTO sp_action (tenant, created_at, created_by, last_modified_at, last_modified_by, optlock_revision, \
          active, status, distribution_set, target, rollout, rollout_group, action_type, forced_time, weight, \
          initiated_by) \
-         SELECT $2, $3, $4, $3, $4, 1, false, $5, $6, r.id, $7, $8, $9, $10, $11, $12 FROM {}",
+         SELECT $2, $3, $4, $3, $4, 1, false, $5, $6, r.id, $7, $8, $9, $10, $11, $12 FROM {}{returning}",
         engine.json_rows(1, "r", &[("id", "bigint")])
     );
     let rows: Vec<_> = targets.iter().map(|&id| Id { id }).collect();
@@ -114,8 +117,8 @@ pub async fn insert_scheduled(
         wave.weight.into(),
         wave.initiated_by.as_str().into(),
     ];
-    db.execute_raw(engine.statement(&sql, values)).await?;
-    Ok(())
+    let rows = db.query_all_raw(engine.statement(&sql, values)).await?;
+    rows.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "target")?))).collect()
 }
 
 /// Gives actions a status; they are active from now on, or no longer.

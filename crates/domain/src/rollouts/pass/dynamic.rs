@@ -1,7 +1,8 @@
 //! Dynamic rollouts: targets that come to match later join the last group, and groups are added as they fill
 //! (semantics.md B5).
 
-use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, ConnectionTrait, QuerySelect, Set};
+use kettle_cluster::Tx;
+use sea_orm::{ActiveModelTrait, ActiveValue::NotSet, QuerySelect, Set};
 
 use super::{
     Next, Pass,
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     actions::{self, of_rollout::Share},
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     error::Result,
@@ -44,10 +46,11 @@ pub(super) async fn fill(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Result<
     let free = last.capacity() - last.total();
     let full = free <= 0 || last.status() == GroupStatus::Finished;
     if full && may_add_group(ctx, groups.len()) {
-        add_group(ctx, &*tx, last, groups.len(), GroupStatus::Scheduled).await?;
+        add_group(ctx, &tx, last, groups.len(), GroupStatus::Scheduled).await?;
         let mut row = touched!(ctx, &found);
         row.rollout_groups_created = Set(Some(found.rollout_groups_created.unwrap_or(0) + 1));
         row.update(&*tx).await?;
+        announcements::updated(ctx, &tx, Told::Rollout, [rollout.id]);
         tx.commit().await?;
         return Ok(Next::Again);
     }
@@ -76,6 +79,8 @@ pub(super) async fn fill(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Result<
     let mut row = touched!(&system(ctx), &found);
     row.total_targets = Set(Some(found.total() + added));
     row.update(&*tx).await?;
+    announcements::groups_updated(ctx, &tx, rollout.id, vec![last.id]);
+    announcements::updated(ctx, &tx, Told::Rollout, [rollout.id]);
     tx.commit().await?;
     Ok(Next::Again)
 }
@@ -86,13 +91,7 @@ fn may_add_group(ctx: &Ctx, groups: usize) -> bool {
 }
 
 /// Adds a dynamic group after the last of `count` groups, and like it.
-pub(super) async fn add_group(
-    ctx: &Ctx,
-    db: &impl ConnectionTrait,
-    last: &Group,
-    count: usize,
-    status: GroupStatus,
-) -> Result<()> {
+pub(super) async fn add_group(ctx: &Ctx, tx: &Tx, last: &Group, count: usize, status: GroupStatus) -> Result<()> {
     let suffix = last.name.strip_prefix(&format!("group-{count}")).unwrap_or_default();
     let name = format!("group-{}{suffix}", count + 1);
     #[expect(clippy::cast_precision_loss, reason = "the column holds a count here")]
@@ -113,6 +112,7 @@ pub(super) async fn add_group(
         target_percentage: Set(Some(capacity)),
         ..last.clone().into()
     };
-    row.insert(db).await?;
+    let group = row.insert(&**tx).await?;
+    announcements::groups_created(ctx, tx, group.rollout, vec![group.id]);
     Ok(())
 }

@@ -5,6 +5,7 @@ use sea_orm::{ActiveModelTrait, Set};
 use super::{Next, Pass, store, system};
 use crate::{
     actions,
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     error::Result,
@@ -25,6 +26,11 @@ pub(super) async fn stop(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Result<
     let mut row = touched!(by, &found);
     row.status = Set(RolloutStatus::Stopped.code());
     row.update(&*tx).await?;
+    if tx.announces() {
+        let groups = rollouts::group_ids(&*tx, ctx.tenant_id(), rollout.id).await?;
+        announcements::rollout_stopped(ctx, &tx, rollout.id, groups);
+    }
+    announcements::updated(ctx, &tx, Told::Rollout, [rollout.id]);
     tx.commit().await?;
     Ok(Next::Wait)
 }
@@ -46,6 +52,8 @@ pub(super) async fn delete(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Resul
         row.status = Set(RolloutStatus::Deleted.code());
         row.deleted = Set(Some(true));
         row.update(&*tx).await?;
+        announcements::updated(ctx, &tx, Told::Rollout, [rollout.id]);
+        announcements::deleted(ctx, &tx, Told::Rollout, [rollout.id]);
         tx.commit().await?;
         return Ok(Next::Wait);
     }
@@ -55,6 +63,8 @@ pub(super) async fn delete(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Resul
         if store::leave(&*tx, ctx.engine(), ctx.tenant_id(), &groups, BATCH).await? == 0 {
             // Its groups go with it.
             rollouts::delete(&*tx, ctx.engine(), ctx.tenant_id(), rollout.id).await?;
+            announcements::deleted(ctx, &tx, Told::RolloutGroup, groups);
+            announcements::deleted(ctx, &tx, Told::Rollout, [rollout.id]);
             tx.commit().await?;
             return Ok(Next::Wait);
         }
@@ -70,7 +80,9 @@ async fn wind_up(pass: &Pass<'_>, by: &Ctx, rollout: &Model, status: RolloutStat
     }
     let groups = rollouts::group_ids(by.db().read(), by.tenant_id(), rollout.id).await?;
     let Some((tx, _)) = pass.step(by, rollout, status).await? else { return Ok(false) };
-    rollouts::finish_groups(&*tx, by.engine(), by.tenant_id(), rollout.id, &by.actor_name(), by.now()).await?;
+    let (tenant, name, now) = (by.tenant_id(), by.actor_name(), by.now());
+    let ended = rollouts::finish_groups(&*tx, by.engine(), tenant, rollout.id, &name, now).await?;
+    announcements::groups_updated(by, &tx, rollout.id, ended);
     tx.commit().await?;
     loop {
         let Some((mut tx, _)) = pass.step(by, rollout, status).await? else { return Ok(false) };
@@ -88,6 +100,10 @@ async fn drop_scheduled(pass: &Pass<'_>, by: &Ctx, rollout: &Model, status: Roll
         let Some((mut tx, _)) = pass.step(by, rollout, status).await? else { return Ok(false) };
         if actions::of_rollout::drop_scheduled(by, &tx, &groups, BATCH).await? == 0 {
             return Ok(true);
+        }
+        // hawkBit: says so of a rollout that stays, though its row is as before.
+        if status == RolloutStatus::Stopping {
+            announcements::updated(by, &tx, Told::Rollout, [rollout.id]);
         }
         // Targets without an action of the set may get it from a filter.
         target_filters::set_changed(by, &mut tx, rollout.distribution_set).await?;

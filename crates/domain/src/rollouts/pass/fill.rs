@@ -9,6 +9,7 @@ use super::{Next, Pass, dynamic, store, system};
 use crate::{
     access::Scope,
     actions,
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     distribution_sets,
@@ -109,6 +110,7 @@ async fn fill(
     row.status = Set(GroupStatus::Ready.code());
     row.total_targets = Set(Some(i64::try_from(have).unwrap_or(i64::MAX)));
     row.update(&*tx).await?;
+    announcements::groups_updated(ctx, &tx, rollout.id, vec![group.id]);
     tx.commit().await?;
     Ok(Some(have))
 }
@@ -131,7 +133,7 @@ async fn finish(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Result<Next> {
     if found.is_dynamic()
         && let Some(last) = groups.last().filter(|last| !last.is_dynamic)
     {
-        dynamic::add_group(&system(ctx), &*tx, last, groups.len(), GroupStatus::Ready).await?;
+        dynamic::add_group(&system(ctx), &tx, last, groups.len(), GroupStatus::Ready).await?;
         row.rollout_groups_created = Set(Some(found.rollout_groups_created.unwrap_or(0) + 1));
     }
     let needs_approval = settings.rollout_approval && !ctx.has_authority(APPROVE);
@@ -140,6 +142,7 @@ async fn finish(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Result<Next> {
     row.total_targets = Set(Some(groups.iter().map(Group::total).sum()));
     row.last_check = Set(Some(0));
     row.update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::Rollout, [rollout.id]);
     tx.commit().await?;
     Ok(Next::Again)
 }

@@ -1,11 +1,13 @@
 //! A rollout that runs: groups that were started get their actions started, and what was reported moves it on
 //! (semantics.md B4).
 
+use kettle_cluster::Tx;
 use sea_orm::{ActiveModelTrait, ConnectionTrait, Set};
 
 use super::{Next, Pass, dynamic, fill::group_row, start, system};
 use crate::{
     actions::ActionStatus,
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     error::Result,
@@ -41,7 +43,7 @@ pub(super) async fn run(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Result<N
     if moves.none() {
         return Ok(Next::Wait);
     }
-    write(ctx, &*tx, &found, &groups, &moves).await?;
+    write(ctx, &tx, &found, &groups, &moves).await?;
     tx.commit().await?;
     Ok(Next::Again)
 }
@@ -68,8 +70,8 @@ async fn counted(ctx: &Ctx, db: &impl ConnectionTrait, rollout: &Model) -> Resul
     Ok(groups.into_iter().map(count).collect())
 }
 
-async fn write(ctx: &Ctx, db: &impl ConnectionTrait, rollout: &Model, groups: &[Counted], moves: &Moves) -> Result<()> {
-    let mut total = rollout.total();
+async fn write(ctx: &Ctx, tx: &Tx, rollout: &Model, groups: &[Counted], moves: &Moves) -> Result<()> {
+    let (mut total, mut changed) = (rollout.total(), Vec::new());
     for Counted { group, .. } in groups {
         let counted = moves.totals.iter().find(|(id, _)| *id == group.id).map(|(_, total)| *total);
         let ended = match () {
@@ -88,9 +90,11 @@ async fn write(ctx: &Ctx, db: &impl ConnectionTrait, rollout: &Model, groups: &[
         if let Some(status) = ended {
             row.status = Set(status.code());
         }
-        row.update(db).await?;
+        row.update(&**tx).await?;
+        changed.push(group.id);
     }
-    rollouts::set_running(db, ctx.engine(), ctx.tenant_id(), &moves.started, ctx.now()).await?;
+    changed.extend(rollouts::set_running(&**tx, ctx.engine(), ctx.tenant_id(), &moves.started, ctx.now()).await?);
+    announcements::groups_updated(ctx, tx, rollout.id, changed);
     let status = match () {
         () if moves.over => RolloutStatus::Finished,
         () if moves.pause => RolloutStatus::Paused,
@@ -103,6 +107,7 @@ async fn write(ctx: &Ctx, db: &impl ConnectionTrait, rollout: &Model, groups: &[
     let mut row = touched!(&by, rollout);
     row.status = Set(status.code());
     row.total_targets = Set(Some(total));
-    row.update(db).await?;
+    row.update(&**tx).await?;
+    announcements::updated(ctx, tx, Told::Rollout, [rollout.id]);
     Ok(())
 }

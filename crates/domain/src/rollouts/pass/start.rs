@@ -6,6 +6,7 @@ use sea_orm::{ActiveModelTrait, Set};
 use super::{Next, Pass, fill::group_row, store, system};
 use crate::{
     actions::{self, of_rollout::Share},
+    announcements::{self, Entity as Told},
     audit::touched,
     ctx::Ctx,
     error::Result,
@@ -27,6 +28,7 @@ pub(super) async fn when_due(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Res
     let mut row = touched!(&system(ctx), &found);
     row.status = Set(RolloutStatus::Starting.code());
     row.update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::Rollout, [rollout.id]);
     tx.commit().await?;
     Ok(Next::Again)
 }
@@ -49,11 +51,13 @@ pub(super) async fn run(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model) -> Result<N
         let mut row = group_row(ctx, first);
         row.status = Set(GroupStatus::Running.code());
         row.update(&*tx).await?;
+        announcements::groups_updated(ctx, &tx, rollout.id, vec![first.id]);
     }
     let mut row = touched!(ctx, &found);
     row.status = Set(RolloutStatus::Running.code());
     row.last_check = Set(Some(0));
     row.update(&*tx).await?;
+    announcements::updated(ctx, &tx, Told::Rollout, [rollout.id]);
     tx.commit().await?;
     Ok(Next::Again)
 }
@@ -74,6 +78,7 @@ async fn schedule(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model, group: &Group) ->
             let mut row = group_row(ctx, group);
             row.status = Set(GroupStatus::Scheduled.code());
             row.update(&*tx).await?;
+            announcements::groups_updated(ctx, &tx, rollout.id, vec![group.id]);
             tx.commit().await?;
             return Ok(true);
         };
