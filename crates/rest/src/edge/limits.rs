@@ -1,7 +1,14 @@
 //! Requests above a client's limit are refused with 429, those of denied addresses with 403, both without a body
 //! (semantics.md F5). What an allowed address asks costs one look at what is remembered of it.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use axum::{
     extract::Request,
@@ -29,12 +36,21 @@ pub struct RequestLimits {
     addresses: Addresses,
     /// `None`: nothing is counted.
     limits: Option<Limits>,
+    started: Instant,
+    /// The second, after `started`, in which a refusal was last told: a flood must not flood the log.
+    told: AtomicU64,
 }
 
 impl RequestLimits {
     /// Fails on a rule that can't be read.
     pub fn new(rules: &AddressRules, limits: Option<Limits>) -> Result<RequestLimits, String> {
-        Ok(RequestLimits { addresses: Addresses::new(rules)?, limits })
+        let told = AtomicU64::new(u64::MAX);
+        Ok(RequestLimits { addresses: Addresses::new(rules)?, limits, started: Instant::now(), told })
+    }
+
+    fn is_to_be_told(&self) -> bool {
+        let second = self.started.elapsed().as_secs();
+        self.told.swap(second, Ordering::Relaxed) != second
     }
 }
 
@@ -54,7 +70,10 @@ pub(super) async fn refuse(request: &mut Request, state: &AppState) -> Option<Re
     match rules.addresses.verdict(ip) {
         Verdict::Allowed => return None,
         Verdict::Denied => {
-            tracing::info!(target: SECURITY_LOG, { client.address = %ip }, "a request of a denied address is refused");
+            if rules.is_to_be_told() {
+                let message = "requests of a denied address are refused";
+                tracing::info!(target: SECURITY_LOG, { client.address = %ip }, "{message}");
+            }
             return Some(StatusCode::FORBIDDEN.into_response());
         }
         Verdict::Counted => {}
@@ -86,8 +105,14 @@ async fn count(request: &mut Request, state: &AppState, limits: &Limits, part: P
         }
         return None;
     }
-    tracing::info!(target: SECURITY_LOG, { client.address = %ip,
-        target.controller_id = device.as_ref().map(|(_, controller_id)| controller_id.as_str()) }, "a request above the limit of {kind:?}s in a second is refused");
+    if state.limits.is_to_be_told() {
+        let device = device.as_ref().map(|(_, controller_id)| controller_id.as_str());
+        tracing::info!(
+            target: SECURITY_LOG,
+            { client.address = %ip, target.controller_id = device },
+            "requests above the limit are refused"
+        );
+    }
     let mut refused = StatusCode::TOO_MANY_REQUESTS.into_response();
     refused.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     Some(refused)
