@@ -8,9 +8,9 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, OnceLock, RwLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
@@ -92,6 +92,10 @@ pub struct Gossip {
 /// What is said faster than it can be told is lost, the oldest first.
 const GOSSIP_AT_ONCE: usize = 1_024;
 
+/// Events that were read longer ago than this, two looks and some, are too old to answer by.
+const FRESH: Duration = Duration::from_secs(3);
+const ALONE: u64 = u64::MAX;
+
 /// The event channel of one node.
 #[derive(Clone)]
 pub struct Events(Arc<Inner>);
@@ -100,6 +104,9 @@ struct Inner {
     node: String,
     listeners: RwLock<Vec<(Listener, GapListener)>>,
     whole: AtomicBool,
+    /// When what others had to tell was last read to its end, in milliseconds after `began`; [`ALONE`]: there are no others.
+    caught_up: AtomicU64,
+    began: Instant,
     wake_others: Notify,
     service_events: watch::Sender<()>,
     announces: AtomicBool,
@@ -126,6 +133,8 @@ impl Events {
             node,
             listeners: RwLock::default(),
             whole: AtomicBool::new(true),
+            caught_up: AtomicU64::new(ALONE),
+            began: Instant::now(),
             wake_others: Notify::new(),
             service_events: watch::Sender::new(()),
             announces: AtomicBool::new(false),
@@ -157,8 +166,24 @@ impl Events {
     }
 
     /// Whether no event of another node can have been missed. While false, caches must not be answered from.
+    ///
+    /// A process that was paused can't know what it missed: until it has looked again, the time since its last look says so.
     pub fn whole(&self) -> bool {
-        self.0.whole.load(Ordering::Acquire)
+        self.0.whole.load(Ordering::Acquire) && self.since_caught_up() < FRESH
+    }
+
+    /// How long ago all that others had to tell was known here.
+    pub(crate) fn since_caught_up(&self) -> Duration {
+        match self.0.caught_up.load(Ordering::Acquire) {
+            ALONE => Duration::ZERO,
+            at => self.0.began.elapsed().saturating_sub(Duration::from_millis(at)),
+        }
+    }
+
+    /// All that others had told by `looked_at` is known here.
+    pub(crate) fn caught_up(&self, looked_at: Instant) {
+        let at = looked_at.saturating_duration_since(self.0.began);
+        self.0.caught_up.store(u64::try_from(at.as_millis()).unwrap_or(0), Ordering::Release);
     }
 
     /// For those who act on service events: `changed()` returns once some may have been written, on this node or, within

@@ -5,7 +5,7 @@
 //! looks once a second, which finds what a node that died between commit and NOTIFY had to say. Model:
 //! `tests/it/model/outbox.rs`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
@@ -25,8 +25,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// At most one wake-up per this time: many small commits become one NOTIFY.
 const WAKE_EVERY: Duration = Duration::from_millis(5);
-/// Rows older than this are pruned. A reader that was away for longer drops its caches anyway.
+/// Rows older than this are pruned.
 const KEEP_MS: i64 = 5 * 60 * 1000;
+/// A reader that was away for longer begins anew, without caches.
+const LONGEST_AWAY: Duration = Duration::from_secs(60);
 
 /// Returns the row's id.
 pub(crate) async fn write(engine: Engine, tx: &DatabaseTransaction, node: &str, event: &Event) -> Result<i64, DbErr> {
@@ -90,12 +92,15 @@ pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
 async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), String> {
     let mut listener = PgListener::connect_with(pool).await.map_err(|e| e.to_string())?;
     listener.listen_all([CHANNEL, GOSSIP_CHANNEL]).await.map_err(|e| e.to_string())?;
+    let begun = Instant::now();
     // What is committed from here on is either in the snapshot, and told by its commit, or read below.
     events.own().follow();
     let mut snapshot = current_snapshot(db).await?;
+    events.caught_up(begun);
     events.mended();
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Not the time since the last message: gossip may come at any pace, and must not keep it from looking.
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tracing::debug!(node = events.node(), "event channel is up");
     loop {
         tokio::select! {
@@ -110,9 +115,13 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
                 Ok(None) => return Err("the listening connection was lost".into()),
                 Err(error) => return Err(error.to_string()),
             },
-            _ = looks.tick() => {}
+            _ = look.tick() => {}
+        }
+        if events.since_caught_up() > LONGEST_AWAY {
+            return Err("this node did nothing for too long, and rows that it did not see may be gone".into());
         }
         events.service_event_written();
+        let looked_at = Instant::now();
         let (next, rows) = tokio::time::timeout(LOOK_TIMEOUT, read_since(db, &snapshot))
             .await
             .map_err(|_| "reading the outbox timed out".to_owned())??;
@@ -136,6 +145,7 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
                 events.applied(&node, id);
             }
         }
+        events.caught_up(looked_at);
     }
 }
 
