@@ -15,7 +15,7 @@ const CLIENTS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_fails_while_nodes_are_restarted_one_by_one() {
-    let mut cluster = Cluster::of(3).with(&["kettle.shutdown.drain=2s"]).start();
+    let mut cluster = Cluster::of(3).with(&["kettle.shutdown-drain=2s"]).start();
     cluster.client().allow_devices().await;
     cluster.client().target("d1").await;
     let client = cluster.client().clone();
