@@ -112,6 +112,7 @@ async fn a_fleet_behind_one_address_is_not_counted_as_one() {
             });
             let statuses = join_all(polls).await;
             assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+            linger(Duration::from_millis(1_050)).await;
             assert_eq!(at_once(&server, 20, &Method::GET, "203.0.113.1", &path(1), &token).await, 6);
             // Who proves nothing uses up the address's requests, and no device's.
             let unproven = at_once(&server, 20, &Method::GET, "203.0.113.1", &path(1), "GatewayToken wrong").await;

@@ -84,7 +84,7 @@ async fn what_is_no_session_is_refused() {
 
         let refused = try_open(&server, "admin", "wrong", &[]).await.expect(401);
         assert_eq!((refused.header("set-cookie"), refused.header("www-authenticate")), (None, None));
-        for body in ["", "{}", "[]", r#"{"username": "admin"}"#, r#"{"username": 1, "password": "admin"}"#] {
+        for body in ["", "{}", "[]", r#"{"username": "admin"}"#, r#"{"username": ["admin"], "password": "admin"}"#] {
             let headers = [("content-type", "application/json")];
             let answer = server.request(Method::POST, "/session", &headers, Some(body.into())).await;
             assert_eq!((answer.status, answer.header("set-cookie")), (400, None), "{body}");
