@@ -76,7 +76,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         .with_context(|| format!("listening on {}", config.server.listen()))?;
     let membership = join(&config, &services, listener.local_addr()?).await?;
     let following = events.follow(&db);
-    let sharing = counts.share(&events);
+    let sharing = config.limits.enabled.then(|| counts.share(&events));
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
     let unsent = Job::new("service-events-drop", DROP_UNSENT_EVERY, |ctx, lease| async move {
         commands::queue::drop_old(&ctx, &lease).await
@@ -134,7 +134,9 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     }
     membership.leave().await;
     flushing.abort();
-    sharing.abort();
+    if let Some(sharing) = sharing {
+        sharing.abort();
+    }
     if let Some(renewing) = renewing {
         renewing.abort();
     }

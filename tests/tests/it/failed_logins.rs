@@ -127,7 +127,7 @@ async fn an_address_that_tries_many_names_is_refused_and_others_are_not() {
                 fail(&server, from, &format!("name-{n}-{name}"), 1).await;
                 // One's own success clears nothing of the address.
                 if name == 0 {
-                    log_in(&server, from, &["bob", "admin"][n], &["right", "admin"][n]).await.expect(200);
+                    log_in(&server, from, ["bob", "admin"][n], ["right", "admin"][n]).await.expect(200);
                 }
             }
             log_in(&server, from, "name-x", "guess").await.expect_error(429, LOCKED);
