@@ -1,7 +1,7 @@
 # Two commands: `make run` and `make test`. `make help` lists the rest.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench fmt clippy deny build release clean
+.PHONY: help run check test soak bench fmt clippy deny build release clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ test: ## everything: format, lints, dependencies, all tests on SQLite and Postgr
 	@echo "==> dependencies"; target/tools/bin/cargo-deny --log-level error check licenses bans sources
 	@echo "==> build";        cargo build -p kettle
 	@echo "==> tests";        cargo test --workspace
+
+MINUTES ?= 10
+soak: ## let nodes, database and broker fail at random for long (MINUTES=10, SEED=7 repeats one)
+	@scripts/install-test-tools
+	cargo build -p kettle
+	KETTLE_SOAK=$(MINUTES) $(if $(SEED),KETTLE_SEED=$(SEED)) cargo test -p kettle-tests --test it -- cluster::history cluster::faults --nocapture --test-threads 1
 
 bench: ## measure Kettle on PostgreSQL beside a bare handler (ARGS="--seconds 5")
 	cargo build --release -p kettle -p kettle-bench

@@ -3,6 +3,7 @@
 
 mod contract;
 mod faults;
+mod history;
 mod rolling;
 mod two_nodes;
 

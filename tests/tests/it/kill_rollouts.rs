@@ -44,6 +44,50 @@ async fn another_node_goes_on_for_one_that_is_killed() {
     .await;
 }
 
+/// It is paused in the middle of a pass, for longer than its lease. Another goes on, and what it was about to write when it
+/// wakes up is refused: by the fence, or by the database, which has ended its transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_wakes_after_its_lease_has_passed_on_writes_nothing() {
+    for_each_seed(Engine::Postgres, async |fleet| {
+        fleet.survivor = Some(fleet.server.another_node().await);
+        fleet.is_created_undisturbed("paused").await;
+        let path = format!("{ROLLOUTS}/{}/start", fleet.rollout);
+        assert!(post(&fleet.server, &path).await);
+        let lease = format!("kt_lease WHERE name = 'rollout-{}'", fleet.rollout);
+        let begun = format!("SELECT count(*) AS n FROM sp_action WHERE rollout = {}", fleet.rollout);
+        eventually(REST, "it has begun", async || (fleet.store.number(&begun).await > 0).then_some(())).await;
+        let held = fleet.store.rows(&format!("SELECT holder, epoch FROM {lease}"), []).await;
+        let (holder, epoch): (String, i64) =
+            (held[0].try_get("", "holder").unwrap(), held[0].try_get("", "epoch").unwrap());
+        let nodes = [&fleet.server, fleet.survivor.as_ref().unwrap()];
+        let paused = nodes.into_iter().find(|node| node.log_text().contains(&holder)).unwrap();
+        paused.pause();
+        assert!(fleet.store.number(&begun).await < FLEET, "it is not in the middle any more");
+
+        // As if the time of its lease had passed. Who reads the lease's row in a transaction holds it.
+        let expire = format!(
+            "UPDATE kt_lease SET expires_at = 0 WHERE name IN \
+             (SELECT name FROM {lease} AND epoch = {epoch} FOR UPDATE SKIP LOCKED)"
+        );
+        let passed_on = format!("SELECT count(*) AS n FROM {lease} AND epoch > {epoch}");
+        eventually(REST, "the other takes over", async || {
+            fleet.store.execute(&expire).await;
+            (fleet.store.number(&passed_on).await > 0).then_some(())
+        })
+        .await;
+        paused.resume();
+        let complaint = "a rollout could not be worked on";
+        eventually(REST, "its late batch is refused", async || paused.log_text().contains(complaint).then_some(()))
+            .await;
+        let [first, second, third] = GROUPS;
+        use ActionStatus::{Running, Scheduled};
+        let expected = tally(&[(first, Running, true, 1), (second, Scheduled, false, 0), (third, Scheduled, false, 0)]);
+        fleet.rests("running", &expected).await;
+        fleet.nothing_is("targets have no action", "a.id IS NULL").await;
+    })
+    .await;
+}
+
 async fn for_each_seed(engine: Engine, test: impl AsyncFn(&mut Fleet)) {
     let number = |name| std::env::var(name).ok().map(|text: String| text.parse::<u64>().unwrap());
     let seeds = match number("KETTLE_TEST_SEED") {
@@ -120,16 +164,35 @@ impl Fleet {
         }
     }
 
-    async fn is_created(&mut self, name: &str) {
+    /// What a rollout of a new set is created by.
+    async fn plan(&mut self, name: &str) -> Value {
         self.name = name.into();
         self.set = self.server.set(&format!("fw-{name}"), &[]).await.id;
         let groups = [1, 54, 100].iter().zip(GROUPS);
         let groups: Vec<Value> =
             groups.map(|(share, (name, _))| json!({"name": name, "targetPercentage": share})).collect();
-        let body = json!({
+        json!({
             "name": name, "targetFilterQuery": "controllerId==d*", "distributionSetId": self.set, "groups": groups,
             "successCondition": {"condition": "THRESHOLD", "expression": "100"},
-        });
+        })
+    }
+
+    async fn is_created_undisturbed(&mut self, name: &str) {
+        let plan = self.plan(name).await;
+        self.rollout = self.server.post(ROLLOUTS, plan).await.expect(201).id();
+        self.is_filled().await;
+    }
+
+    async fn is_filled(&self) {
+        let expected = GROUPS.iter().map(|(group, targets)| (((*group).into(), None), *targets)).collect();
+        self.rests("ready", &expected).await;
+        let miscounted = "g.total_targets <> \
+                          (SELECT count(*) FROM sp_rollout_target_group o WHERE o.rollout_group = g.id)";
+        self.nothing_is("groups have other totals than targets", miscounted).await;
+    }
+
+    async fn is_created(&mut self, name: &str) {
+        let body = self.plan(name).await;
         let moment = self.moment();
         let created = self.until_killed(moment, async |server| {
             let sent = send(server, Method::POST, ROLLOUTS, Some(&body)).await;
@@ -142,11 +205,7 @@ impl Fleet {
             self.worker().post(ROLLOUTS, body).await.expect(201);
         }
         self.rollout = self.store.number(&id).await;
-        let expected = GROUPS.iter().map(|(group, targets)| (((*group).into(), None), *targets)).collect();
-        self.rests("ready", &expected).await;
-        let miscounted = "g.total_targets <> \
-                          (SELECT count(*) FROM sp_rollout_target_group o WHERE o.rollout_group = g.id)";
-        self.nothing_is("groups have other totals than targets", miscounted).await;
+        self.is_filled().await;
     }
 
     /// From its start until all of its groups run.

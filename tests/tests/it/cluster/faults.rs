@@ -87,10 +87,11 @@ async fn locks_of_a_node_that_has_vanished_do_not_stay() {
     let targets: Vec<Value> = ids.iter().map(|id| json!({"controllerId": id})).collect();
     a.post("/rest/v1/targets", json!(targets)).await.expect(201);
     let store = cluster.store().await;
-    // A trigger that is slow makes the moment: the node is silent while its transaction holds rows.
+    // A trigger that is slow, once, makes the moment: the node is silent while its transaction holds rows.
     store
         .execute(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END'; \
+            "CREATE SEQUENCE times; CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN IF nextval(''times'') = 1 THEN PERFORM pg_sleep(1); END IF; RETURN NULL; END'; \
              CREATE TRIGGER slow AFTER INSERT ON sp_action FOR EACH STATEMENT EXECUTE FUNCTION slow()",
         )
         .await;
@@ -105,13 +106,12 @@ async fn locks_of_a_node_that_has_vanished_do_not_stay() {
             client.try_request(reqwest::Method::POST, &path, &headers, Some(json!(body).to_string().into())).await
         }
     });
-    let active = "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE '%INSERT INTO sp_action %' \
-                  AND state = 'active' AND pid <> pg_backend_pid()";
-    eventually(PATIENCE, "its statement is under way", async || (store.number(active).await > 0).then_some(())).await;
+    let slow = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    eventually(PATIENCE, "its statement is under way", async || (store.number(slow).await > 0).then_some(())).await;
     b.database.silence();
-    eventually(PATIENCE, "it is over", async || (store.number(active).await == 0).then_some(())).await;
-    store.execute("DROP TRIGGER slow ON sp_action").await;
-    let open = "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'idle in transaction'";
+    eventually(PATIENCE, "it is over", async || (store.number(slow).await == 0).then_some(())).await;
+    let open =
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%sp_action%'";
     assert!(store.number(open).await > 0, "a transaction is open");
 
     let begin = std::time::Instant::now();
@@ -188,26 +188,10 @@ async fn a_database_that_crashes_loses_nothing_that_was_acknowledged() {
     let postgres = cluster.database.server.as_ref().unwrap();
     let mut known = Vec::new();
     for round in 0..3 {
-        let writing = async {
-            let mut acknowledged = Vec::new();
-            for n in 0.. {
-                let id = format!("d{round}-{n}");
-                let body = json!([{"controllerId": id}]).to_string();
-                let headers =
-                    [("authorization", cluster.client().admin.as_str()), ("content-type", "application/json")];
-                let path = "/rest/v1/targets";
-                match cluster.client().try_request(reqwest::Method::POST, path, &headers, Some(body.into())).await {
-                    Ok(answer) if answer.status == 201 => acknowledged.push(id),
-                    _ => break,
-                }
-            }
-            acknowledged
-        };
-        let crash = async {
-            linger(Duration::from_millis(400)).await;
-            tokio::task::block_in_place(|| postgres.crash());
-        };
-        let (acknowledged, ()) = tokio::join!(writing, crash);
+        let writing = tokio::spawn(create_until_refused(cluster.client().clone(), round));
+        linger(Duration::from_millis(700)).await;
+        tokio::task::block_in_place(|| postgres.crash());
+        let acknowledged = writing.await.unwrap();
         assert!(!acknowledged.is_empty());
         known.extend(acknowledged);
         postgres.restart();
@@ -219,10 +203,24 @@ async fn a_database_that_crashes_loses_nothing_that_was_acknowledged() {
     finish_rollout(cluster.client(), &rollout, PATIENCE).await;
 }
 
+/// Target after target; those that were acknowledged.
+async fn create_until_refused(client: Client, round: usize) -> Vec<String> {
+    let headers = [("authorization", client.admin.as_str()), ("content-type", "application/json")];
+    let mut acknowledged = Vec::new();
+    loop {
+        let id = format!("d{round}-{}", acknowledged.len());
+        let body = json!([{"controllerId": id}]).to_string().into_bytes();
+        match client.try_request(reqwest::Method::POST, "/rest/v1/targets", &headers, Some(body)).await {
+            Ok(answer) if answer.status == 201 => acknowledged.push(id),
+            _ => return acknowledged,
+        }
+    }
+}
+
 /// Nothing but what goes to gateways waits for the broker; that is sent when it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_away_holds_nobody_up() {
-    let away = if super::soak().is_some() { Duration::from_secs(60) } else { Duration::from_secs(6) };
+    let away = if super::soak().is_some() { Duration::from_secs(60) } else { Duration::from_secs(3) };
     let broker = Broker::start();
     let host = broker.virtual_host();
     let cluster = Cluster::of(3).on_broker(&host).start();

@@ -1,7 +1,10 @@
 //! One node after the other is stopped and started again while clients go on calling: none of them sees it.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,34 +21,36 @@ async fn no_request_fails_while_nodes_are_restarted_one_by_one() {
     let mut cluster = Cluster::of(3).with(&["kettle.shutdown-drain=2s"]).start();
     cluster.client().allow_devices().await;
     cluster.client().target("d1").await;
-    let client = cluster.client().clone();
-    let (over, done) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let calling = join_all((0..CLIENTS).map(|number| calls(&client, number, &over, &done)));
-    let restarting = async {
-        for number in 0..cluster.nodes.len() {
-            linger(Duration::from_millis(500)).await;
-            tokio::task::block_in_place(|| {
-                cluster.nodes[number].stop();
-                cluster.nodes[number].restart();
-                cluster.balancer.until_in_use(3);
-            });
-        }
-        over.store(true, Ordering::Relaxed);
-    };
-    let (failed, ()) = tokio::join!(calling, restarting);
-    let failed: Vec<String> = failed.into_iter().flatten().collect();
-    let all = done.load(Ordering::Relaxed);
-    eprintln!("{all} requests");
-    assert!(all > 100, "{all} requests");
+    let progress = Arc::new(Progress::default());
+    let calling = (0..CLIENTS).map(|number| tokio::spawn(calls(cluster.client().clone(), number, progress.clone())));
+    let calling: Vec<_> = calling.collect();
+    for number in 0..cluster.nodes.len() {
+        linger(Duration::from_millis(500)).await;
+        tokio::task::block_in_place(|| {
+            cluster.nodes[number].stop();
+            cluster.nodes[number].restart();
+            cluster.balancer.until_in_use(3);
+        });
+    }
+    progress.over.store(true, Ordering::Relaxed);
+    let failed: Vec<String> = join_all(calling).await.into_iter().flat_map(Result::unwrap).collect();
+    let all = progress.done.load(Ordering::Relaxed);
+    assert!(all > 500, "{all} requests");
     assert_eq!(failed, Vec::<String>::new(), "of {all} requests");
 }
 
+#[derive(Default)]
+struct Progress {
+    done: AtomicUsize,
+    over: AtomicBool,
+}
+
 /// Reads and writes of both kinds of clients, until it is over; what failed.
-async fn calls(client: &Client, number: usize, over: &AtomicBool, done: &AtomicUsize) -> Vec<String> {
+async fn calls(client: Client, number: usize, progress: Arc<Progress>) -> Vec<String> {
     let device = client.device("d1");
     let mut failed = Vec::new();
     for n in 0.. {
-        if over.load(Ordering::Relaxed) {
+        if progress.over.load(Ordering::Relaxed) {
             break;
         }
         let body = json!([{"controllerId": format!("new-{number}-{n}")}]).to_string();
@@ -62,7 +67,7 @@ async fn calls(client: &Client, number: usize, over: &AtomicBool, done: &AtomicU
                 Ok(answer) => failed.push(format!("{what}: {}", answer.status)),
                 Err(error) => failed.push(format!("{what}: {error:?}")),
             }
-            done.fetch_add(1, Ordering::Relaxed);
+            progress.done.fetch_add(1, Ordering::Relaxed);
         }
     }
     failed

@@ -37,7 +37,8 @@ impl Balancer {
         eventually_within(START, "the load balancer listens", || {
             let log = || fs::read_to_string(balancer.folder.path().join("log")).unwrap_or_default();
             assert!(!log().contains("[ALERT]"), "{}", log());
-            std::net::TcpStream::connect(("127.0.0.1", port)).ok()
+            // It comes to be a moment after the port does.
+            UnixStream::connect(balancer.admin()).ok()
         });
         balancer
     }

@@ -19,7 +19,6 @@ pub struct Plan {
     /// The broker's port, where there is one.
     broker: Option<u16>,
     clocks: Vec<(usize, String)>,
-    own: Vec<(usize, String)>,
 }
 
 pub struct Cluster {
@@ -37,8 +36,8 @@ pub struct Node {
 
 impl Cluster {
     pub fn of(nodes: usize) -> Plan {
-        let (settings, clocks, own) = Default::default();
-        Plan { nodes, data: None, database: None, settings, broker: None, clocks, own }
+        let (settings, clocks) = Default::default();
+        Plan { nodes, data: None, database: None, settings, broker: None, clocks }
     }
 
     /// Through the load balancer, a connection per request.
@@ -56,12 +55,6 @@ impl Plan {
     /// Of all nodes, as arguments of `--set`.
     pub fn with(mut self, settings: &[&str]) -> Self {
         self.settings.extend(settings.iter().map(|setting| setting.to_string()));
-        self
-    }
-
-    /// Of one node.
-    pub fn with_own(mut self, node: usize, setting: &str) -> Self {
-        self.own.push((node, setting.to_owned()));
         self
     }
 
@@ -113,7 +106,6 @@ impl Plan {
             Oddity { way_to_database: Some(database.url_by(way.port)), clock: self.clocks.iter().find_map(own) };
         let mut settings = self.settings.clone();
         settings.extend(broker.as_ref().map(|link| format!("spring.rabbitmq.port={}", link.port)));
-        settings.extend(self.own.iter().filter_map(own));
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let server = Server::start_odd(data.clone(), Some(database.clone()), &settings, oddity);
         Node { server, database: way, broker }

@@ -1,0 +1,130 @@
+//! What fails, one after the other and now and then two at once, each mended before the next.
+
+use std::time::{Duration, Instant};
+
+use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
+
+use super::World;
+use crate::harness::{Broker, Cluster, linger};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accident {
+    /// kill -9, and a start some time later.
+    Kill,
+    /// SIGTERM, and a start.
+    Stop,
+    /// SIGSTOP for less than its leases last, or for longer.
+    Nap,
+    Sleep,
+    /// Of its way to the database.
+    Cut,
+    Silence,
+    Slow,
+    /// Of its way to the broker.
+    CutFromBroker,
+    /// Of all.
+    Database,
+    Broker,
+}
+
+const ALL: [Accident; 10] = [
+    Accident::Kill,
+    Accident::Stop,
+    Accident::Nap,
+    Accident::Sleep,
+    Accident::Cut,
+    Accident::Silence,
+    Accident::Slow,
+    Accident::CutFromBroker,
+    Accident::Database,
+    Accident::Broker,
+];
+
+pub async fn happen(world: &World, cluster: &mut Cluster, broker: &Broker, mut random: StdRng, duration: Duration) {
+    let begin = Instant::now();
+    // Each kind comes at least once in a while.
+    let mut bag: Vec<Accident> = Vec::new();
+    while begin.elapsed() < duration {
+        linger(Duration::from_millis(random.random_range(200..1500))).await;
+        if bag.is_empty() {
+            bag = ALL.to_vec();
+        }
+        let accident = bag.swap_remove(random.random_range(0..bag.len()));
+        let nodes: Vec<usize> = (0..cluster.nodes.len()).collect();
+        let node = *nodes.choose(&mut random).expect("nodes");
+        let other = *nodes.choose(&mut random).expect("nodes");
+        let other = Some(other).filter(|other| *other != node && random.random_bool(0.3));
+        let long = Duration::from_millis(random.random_range(300..2500));
+        eprintln!("{:6.1?}: {accident:?} of {node}, and {other:?} pauses", begin.elapsed().as_secs_f64());
+        if let Some(other) = other {
+            world.record.trouble_begins(other);
+            cluster.nodes[other].pause();
+        }
+        happens(world, cluster, broker, accident, node, long).await;
+        if let Some(other) = other {
+            cluster.nodes[other].resume();
+            world.record.trouble_ends(other);
+        }
+    }
+}
+
+async fn happens(
+    world: &World,
+    cluster: &mut Cluster,
+    broker: &Broker,
+    accident: Accident,
+    number: usize,
+    long: Duration,
+) {
+    let concerned = match accident {
+        Accident::Database => 0..cluster.nodes.len(),
+        Accident::Broker => 0..0,
+        _ => number..number + 1,
+    };
+    concerned.clone().for_each(|node| world.record.trouble_begins(node));
+    let node = &mut cluster.nodes[number];
+    match accident {
+        Accident::Kill => {
+            node.kill9();
+            linger(long).await;
+            tokio::task::block_in_place(|| node.restart());
+        }
+        Accident::Stop => {
+            tokio::task::block_in_place(|| node.stop());
+            linger(long).await;
+            tokio::task::block_in_place(|| node.restart());
+        }
+        Accident::Nap | Accident::Sleep => {
+            node.pause();
+            linger(if accident == Accident::Sleep { long + Duration::from_secs(4) } else { long }).await;
+            node.resume();
+        }
+        Accident::Cut | Accident::Silence | Accident::Slow => {
+            match accident {
+                Accident::Cut => node.database.cut(),
+                Accident::Silence => node.database.silence(),
+                _ => node.database.slow(Duration::from_millis(30)),
+            }
+            linger(long * 2).await;
+            node.database.mend();
+        }
+        Accident::CutFromBroker => {
+            let link = node.broker.as_ref().expect("a broker");
+            link.cut();
+            linger(long).await;
+            link.mend();
+        }
+        Accident::Database => {
+            let postgres = cluster.database.server.clone().expect("a PostgreSQL of its own");
+            tokio::task::block_in_place(|| postgres.crash());
+            linger(long).await;
+            tokio::task::block_in_place(|| postgres.restart());
+        }
+        Accident::Broker => {
+            tokio::task::block_in_place(|| broker.kill9());
+            linger(long).await;
+            tokio::task::block_in_place(|| broker.restart());
+        }
+    }
+    concerned.for_each(|node| world.record.trouble_ends(node));
+}
