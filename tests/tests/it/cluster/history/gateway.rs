@@ -27,13 +27,14 @@ async fn serve(world: &World, url: &str) -> lapin::Result<()> {
     let queue = format!("{EXCHANGE}.q");
     let options = BasicConsumeOptions::default();
     let mut inbox = channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await?;
-    while !world.is_over() {
+    // A consumer may wait on after its connection has broken.
+    while !world.is_over() && connection.status().connected() {
         let Ok(next) = tokio::time::timeout(Duration::from_millis(200), inbox.next()).await else { continue };
         let Some(delivery) = next.transpose()? else { break };
         obey(world, &channel, &delivery).await?;
         delivery.ack(BasicAckOptions::default()).await?;
     }
-    connection.close(200, "bye".into()).await
+    connection.close(200, "bye".into()).await // an error, if it is broken
 }
 
 /// Answers before it says that it has read the command, so that no command stays without an answer.
