@@ -1,7 +1,7 @@
 //! Cancelling all that is under way of a set that is invalidated (semantics.md A2), in a number of statements that does
 //! not grow with its targets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kettle_cluster::Tx;
 
@@ -46,7 +46,8 @@ pub(crate) async fn cancel_of_set(ctx: &Ctx, tx: &mut Tx, set: i64, force: bool)
         announcements::updated(ctx, tx, Entity::Target, ids);
     }
     announcements::all_canceled(ctx, tx, &canceling).await?;
-    quit.retain(|action| !canceling.contains(action));
+    let told: HashSet<i64> = canceling.into_iter().collect();
+    quit.retain(|action| !told.contains(action));
     announcements::all_updated(ctx, tx, &quit).await?;
     for chunk in targets.chunks(AT_ONCE) {
         targets::changed(ctx, tx, chunk.iter().map(|t| t.controller_id.clone()).collect());

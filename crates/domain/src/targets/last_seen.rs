@@ -97,22 +97,24 @@ pub async fn flush(services: &Services) -> Result<()> {
     Ok(written?)
 }
 
+/// Part by part, so that no more rows are held at once than otherwise.
 async fn write_and_announce(services: &Services, seen: &[(i64, i64)]) -> Result<(), DbErr> {
-    let tx = Tx::begin(&services.db, &services.events, &services.clock).await?;
-    store::write_last_seen(&*tx, tx.engine(), seen).await?;
-    let ids: Vec<i64> = seen.iter().map(|(id, _)| *id).collect();
-    let mut of_tenants: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (tenant, controller_id) in store::names(&*tx, tx.engine(), &ids).await? {
-        of_tenants.entry(tenant).or_default().push(controller_id);
-    }
-    // hawkBit: the time of the batch stands for that of each poll.
-    let at_ms = services.clock.now_ms();
-    for (tenant, controller_ids) in of_tenants {
-        for part in controller_ids.chunks(announcements::AT_ONCE) {
-            tx.announce(&tenant, Fact::Polled { controller_ids: part.to_vec(), address: None, at_ms });
+    for part in seen.chunks(announcements::AT_ONCE) {
+        let tx = Tx::begin(&services.db, &services.events, &services.clock).await?;
+        store::write_last_seen(&*tx, tx.engine(), part).await?;
+        let ids: Vec<i64> = part.iter().map(|(id, _)| *id).collect();
+        let mut of_tenants: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (tenant, controller_id) in store::names(&*tx, tx.engine(), &ids).await? {
+            of_tenants.entry(tenant).or_default().push(controller_id);
         }
+        // hawkBit: the time of the batch stands for that of each poll.
+        let at_ms = services.clock.now_ms();
+        for (tenant, controller_ids) in of_tenants {
+            tx.announce(&tenant, Fact::Polled { controller_ids, address: None, at_ms });
+        }
+        tx.commit().await?;
     }
-    tx.commit().await
+    Ok(())
 }
 
 #[cfg(test)]
