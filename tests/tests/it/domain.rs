@@ -2,6 +2,7 @@
 
 mod action_model;
 mod actions_deleted;
+mod announcements;
 mod auto_assign;
 mod commands;
 mod invalidation;

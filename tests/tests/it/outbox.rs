@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use kettle_cluster::{Clock, Event, Events, JobContext, Lease, Tx, outbox};
+use kettle_cluster::{Announcement, Clock, Event, Events, Fact, JobContext, Lease, Tx, outbox};
 use kettle_db::{
     Db,
     sea_orm::ConnectionTrait as _,
@@ -221,6 +221,37 @@ async fn an_event_of_a_kind_from_the_future_drops_all_that_is_cached() {
     eventually(TRAVEL, "a gap", async || (b.gaps().len() > before).then_some(())).await;
     b.is_whole().await;
     assert_eq!(b.heard(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn announcements_are_rows_of_the_same_order_that_other_nodes_do_not_read() {
+    let store = Store::migrated(Engine::Postgres).await;
+    let (a, b) = (Node::alone(&store.db, "a"), Node::joined(&store, "b").await);
+    let fact = |rollout| Fact::RolloutStopped { rollout, groups: vec![rollout + 1] };
+    let before = b.gaps().len();
+    let tx = a.begin().await;
+    tx.announce("T", fact(1));
+    tx.commit().await.unwrap();
+    a.events.announce_from_now_on();
+    let committed = a.events.announcements();
+    let mut tx = a.begin().await;
+    tx.announce("T", fact(2));
+    tx.announce("U", fact(3));
+    tx.emit(changed("T", &["d"]));
+    assert!(!committed.has_changed().unwrap(), "nothing before the commit");
+    tx.commit().await.unwrap();
+    assert!(committed.has_changed().unwrap());
+    b.hears(&[changed("T", &["d"])]).await;
+    assert_eq!(b.gaps().len(), before, "an announcement is no event of a kind from the future");
+    let sql = "SELECT tenant, payload FROM kt_outbox WHERE kind = $1 ORDER BY id";
+    let rows = store.rows(sql, [outbox::ANNOUNCEMENT.into()]).await;
+    let written: Vec<(String, String)> =
+        rows.iter().map(|r| (r.try_get("", "tenant").unwrap(), r.try_get("", "payload").unwrap())).collect();
+    let row = |tenant: &str, rollout| {
+        let announcement = Announcement { tenant: tenant.into(), fact: fact(rollout) };
+        (tenant.to_owned(), serde_json::to_string(&announcement).unwrap())
+    };
+    assert_eq!(written, [row("T", 2), row("U", 3)], "the first had nobody to tell");
 }
 
 #[tokio::test]
