@@ -28,6 +28,14 @@ CREATE TABLE kt_taken_event (
 );
 CREATE INDEX kt_idx_taken_event_taken_at ON kt_taken_event (taken_at);
 
+-- Over a broker, until when everything is told that a node announced. The row goes with a node that leaves nothing.
+CREATE TABLE kt_told (
+    node       VARCHAR(64) NOT NULL,
+    told_until BIGINT NOT NULL,
+    seen_at    BIGINT NOT NULL,
+    CONSTRAINT kt_told_pkey PRIMARY KEY (node)
+);
+
 -- Logins that hold on every node: the key is a digest of what the client shows.
 CREATE TABLE kt_session (
     id         VARCHAR(64) NOT NULL,

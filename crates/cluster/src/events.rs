@@ -21,7 +21,10 @@ use tokio::sync::{Notify, broadcast, watch};
 use crate::{
     announcements,
     heard::{self, Heard},
+    metrics,
+    outbox::Row,
     own::Own,
+    rabbitmq::Link,
 };
 
 /// A change that nodes hear of. The serialized form is what `kt_outbox` holds.
@@ -110,7 +113,6 @@ struct Inner {
     wake_others: Notify,
     service_events: watch::Sender<()>,
     announces: AtomicBool,
-    announcements: watch::Sender<()>,
     target_names: OnceLock<Box<TargetNames>>,
     said: broadcast::Sender<Gossip>,
     gossip: broadcast::Sender<Gossip>,
@@ -119,6 +121,7 @@ struct Inner {
     /// There is something to say about what was heard.
     to_say: Notify,
     lag_ms: AtomicI64,
+    broker: OnceLock<Arc<Link>>,
 }
 
 impl Events {
@@ -138,7 +141,6 @@ impl Events {
             wake_others: Notify::new(),
             service_events: watch::Sender::new(()),
             announces: AtomicBool::new(false),
-            announcements: watch::Sender::new(()),
             target_names: OnceLock::new(),
             said: broadcast::Sender::new(GOSSIP_AT_ONCE),
             gossip: broadcast::Sender::new(GOSSIP_AT_ONCE),
@@ -146,6 +148,7 @@ impl Events {
             own: Own::default(),
             to_say: Notify::new(),
             lag_ms: AtomicI64::new(0),
+            broker: OnceLock::new(),
         }))
     }
 
@@ -203,11 +206,6 @@ impl Events {
         self.0.announces.load(Ordering::Acquire)
     }
 
-    /// For who sends announcements: `changed()` returns once this node has committed some.
-    pub fn announcements(&self) -> watch::Receiver<()> {
-        self.0.announcements.subscribe()
-    }
-
     /// How targets are found that others tell of by their ids. For whoever knows the tables; what is set first stays.
     pub fn find_target_names_by<F, Fut>(&self, find: F)
     where
@@ -231,7 +229,13 @@ impl Events {
                 targets.entry(&one.tenant).or_default().extend(&one.targets);
             }
         }
-        let Some(find) = self.0.target_names.get() else { return Ok(()) };
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let Some(find) = self.0.target_names.get() else {
+            self.doubt();
+            return Ok(());
+        };
         for (tenant, mut ids) in targets {
             ids.sort_unstable();
             ids.dedup();
@@ -318,12 +322,24 @@ impl Events {
         self.0.lag_ms.load(Ordering::Relaxed)
     }
 
-    /// Since when, by the database's clock, events of this node wait for a broker. No transport here lets them wait.
+    /// Over a broker from now on.
+    pub(crate) fn tell_over(&self, link: Arc<Link>) {
+        // A node has one transport for its life.
+        let _ = self.0.broker.set(link);
+    }
+
+    /// Whether the broker that events go over answers, or what is wrong; `None`: they go over none.
+    pub fn broker(&self) -> Option<Result<(), String>> {
+        self.0.broker.get().map(|link| link.state())
+    }
+
+    /// Since when, by the database's clock, events of this node wait for a broker.
     pub fn untold_since(&self) -> Option<i64> {
-        None
+        self.0.broker.get()?.untold_since()
     }
 
     pub(crate) fn lagged(&self, ms: i64) {
+        metrics::lag(ms);
         self.0.lag_ms.store(ms, Ordering::Relaxed);
     }
 
@@ -348,18 +364,33 @@ impl Events {
         self.0.whole.store(true, Ordering::Release);
     }
 
-    /// Asks for other nodes to be woken; calls in quick succession become one.
-    pub(crate) fn committed(&self) {
-        self.0.wake_others.notify_one();
+    /// Nobody knows whether these rows are committed: what of them has to be told by this node is looked for.
+    pub(crate) fn commit_in_doubt(&self, rows: &[Row]) {
+        if let Some(link) = self.0.broker.get() {
+            link.in_doubt(rows);
+        }
+    }
+
+    /// Something of which events were missed may have changed, though the outbox told all that Kettle nodes did.
+    pub(crate) fn doubt(&self) {
+        for (_, on_gap) in self.listeners() {
+            on_gap();
+        }
+    }
+
+    /// Tells the others of what was committed: `rows` of the outbox, and service events if there are `for_services`. Calls in
+    /// quick succession become one.
+    pub(crate) fn committed(&self, rows: Vec<Row>, for_services: bool) {
+        if let Some(link) = self.0.broker.get() {
+            link.committed(rows, for_services);
+        } else if for_services || !rows.is_empty() {
+            self.0.wake_others.notify_one();
+        }
     }
 
     /// Service events were written here, or may have been elsewhere.
     pub(crate) fn service_event_written(&self) {
         self.0.service_events.send_replace(());
-    }
-
-    pub(crate) fn announcement_written(&self) {
-        self.0.announcements.send_replace(());
     }
 
     pub(crate) async fn wake_wanted(&self) {

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use kettle_db::Db;
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{Clock, Events, Lease, LeaseError, outbox};
+use crate::{Clock, Events, Lease, LeaseError, outbox, rabbitmq};
 
 /// What a pass works with.
 #[derive(Clone)]
@@ -45,15 +45,19 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Starts `jobs` and the cluster's own: the pruning of the outbox.
+    /// Starts `jobs` and the cluster's own: the pruning of the outbox and of what was taken from a broker.
     pub fn start(ctx: JobContext, jobs: Vec<Job>) -> Jobs {
         let prune = Job::new("outbox-prune", Duration::from_secs(60), |ctx, lease| async move {
             while outbox::prune(&ctx, &lease).await? > 0 {}
             Ok(())
         });
+        let forget = Job::new("taken-events-prune", Duration::from_secs(3600), |ctx, lease| async move {
+            while rabbitmq::prune_taken(&ctx, &lease).await? > 0 {}
+            Ok(())
+        });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for job in jobs.into_iter().chain([prune]) {
+        for job in jobs.into_iter().chain([prune, forget]) {
             tasks.spawn(run(job, ctx.clone(), stopped.clone()));
         }
         Jobs { tasks, stop }

@@ -2,8 +2,8 @@
 //! service events, leases and the jobs that run under them, counts that hold for all nodes, and Redis.
 //!
 //! Every part works in one process on SQLite and, unchanged for its callers, between processes on PostgreSQL. Knows
-//! `kt_outbox`, `kt_service_event`, `kt_lease` and `kt_node`; must not know a rule of the product, nor a table of hawkBit's but
-//! that of its locks.
+//! `kt_outbox`, `kt_service_event`, `kt_lease`, `kt_node`, `kt_told` and `kt_taken_event`; must not know a rule of the product,
+//! nor a table of hawkBit's but that of its locks.
 
 pub mod announcements;
 mod clock;
@@ -13,6 +13,7 @@ mod jobs;
 mod lease;
 mod limits;
 pub mod membership;
+mod metrics;
 pub mod outbox;
 mod own;
 mod peer_lock;

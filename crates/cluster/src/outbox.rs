@@ -5,22 +5,27 @@
 //! looks once a second, which finds what a node that died between commit and NOTIFY had to say. Model:
 //! `tests/it/model/outbox.rs`.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kettle_db::{Db, Engine};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
 use serde::Serialize;
 use sqlx::postgres::{PgListener, PgPool};
-use tokio::{sync::broadcast::error::RecvError, time::MissedTickBehavior};
+use tokio::sync::broadcast::error::RecvError;
 
-use crate::{Announcement, Event, Events, Gossip, Lease, LeaseError, Tx, events::Origin, jobs::JobContext};
+use crate::{
+    Announcement, Event, Events, Gossip, Lease, LeaseError, Tx, events::Origin, jobs::JobContext, rabbitmq::Link,
+};
 
 const CHANNEL: &str = "kettle_events";
 const GOSSIP_CHANNEL: &str = "kettle_gossip";
 /// The kind of rows that hold an [`Announcement`]. They are for those who send them, not for nodes that read the outbox.
 pub const ANNOUNCEMENT: &str = "announcement";
 /// How often a reader looks without having been woken.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A look that takes longer means the database can't be reached; caches are not used until it can.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 /// At most one wake-up per this time: many small commits become one NOTIFY.
@@ -29,46 +34,80 @@ const WAKE_EVERY: Duration = Duration::from_millis(5);
 const KEEP_MS: i64 = 5 * 60 * 1000;
 /// A reader that was away for longer begins anew, without caches.
 const LONGEST_AWAY: Duration = Duration::from_secs(60);
+/// Announcements that the broker has not taken are pruned when they are older than this.
+const KEEP_UNTOLD_MS: i64 = 60 * 60 * 1000;
 
-/// Returns the row's id.
-pub(crate) async fn write(engine: Engine, tx: &DatabaseTransaction, node: &str, event: &Event) -> Result<i64, DbErr> {
-    let payload = serde_json::to_string(event).map_err(|e| DbErr::Custom(e.to_string()))?;
-    let sql = format!(
-        "INSERT INTO kt_outbox (node, tenant, kind, payload, created_at) VALUES ($1, $2, $3, $4, {}) RETURNING id",
-        engine.now_ms()
-    );
-    let values = [node.into(), event.tenant().into(), event.kind().into(), payload.into()];
-    let row = tx.query_one_raw(engine.statement(&sql, values)).await?;
-    row.ok_or_else(|| DbErr::RecordNotInserted)?.try_get("", "id")
+/// A row that this node, or one that is gone, has written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub id: i64,
+    /// When it was written, by the database's clock.
+    pub at: i64,
+    pub kind: String,
+    pub payload: String,
 }
 
-/// Writes announcements in their order, with one statement.
-pub(crate) async fn write_announcements(
+impl Row {
+    pub fn is_announcement(&self) -> bool {
+        self.kind == ANNOUNCEMENT
+    }
+}
+
+/// What is written of a row before it is one.
+#[derive(Serialize)]
+struct New {
+    tenant: String,
+    kind: &'static str,
+    payload: String,
+}
+
+/// Writes events, then announcements, each in their order, with one statement.
+pub(crate) async fn write(
     engine: Engine,
     tx: &DatabaseTransaction,
     node: &str,
+    events: &[Event],
     announcements: &[Announcement],
-) -> Result<(), DbErr> {
-    #[derive(Serialize)]
-    struct Row {
-        tenant: String,
-        payload: String,
+) -> Result<Vec<Row>, DbErr> {
+    if events.is_empty() && announcements.is_empty() {
+        return Ok(Vec::new());
     }
-    if announcements.is_empty() {
-        return Ok(());
-    }
-    let custom = |e: serde_json::Error| DbErr::Custom(e.to_string());
-    let row =
-        |of: &Announcement| Ok(Row { tenant: of.tenant.clone(), payload: serde_json::to_string(of).map_err(custom)? });
-    let rows = announcements.iter().map(row).collect::<Result<Vec<_>, DbErr>>()?;
+    let event = |of: &Event| Ok(New { tenant: of.tenant().to_owned(), kind: of.kind(), payload: json(of)? });
+    let announcement =
+        |of: &Announcement| Ok(New { tenant: of.tenant.clone(), kind: ANNOUNCEMENT, payload: json(of)? });
+    let new = events.iter().map(event).chain(announcements.iter().map(announcement));
+    let new = new.collect::<Result<Vec<_>, DbErr>>()?;
+    let columns = [("tenant", "text"), ("kind", "text"), ("payload", "text")];
     let sql = format!(
-        "INSERT INTO kt_outbox (node, tenant, kind, payload, created_at) SELECT $2, r.tenant, $3, r.payload, {} FROM {}",
+        "INSERT INTO kt_outbox (node, tenant, kind, payload, created_at) SELECT $2, r.tenant, r.kind, r.payload, {} \
+         FROM {} RETURNING id, created_at",
         engine.now_ms(),
-        engine.json_rows(1, "r", &[("tenant", "text"), ("payload", "text")])
+        engine.json_rows(1, "r", &columns)
     );
-    let rows = serde_json::to_string(&rows).map_err(custom)?;
-    tx.execute_raw(engine.statement(&sql, [rows.into(), node.into(), ANNOUNCEMENT.into()])).await?;
-    Ok(())
+    let written = tx.query_all_raw(engine.statement(&sql, [json(&new)?.into(), node.into()])).await?;
+    let place = |row: &QueryResult| Ok((row.try_get("", "id")?, row.try_get("", "created_at")?));
+    let mut places = written.iter().map(place).collect::<Result<Vec<(i64, i64)>, DbErr>>()?;
+    // Ids are given in the order of the array, and returned in any.
+    places.sort_unstable();
+    let row = |((id, at), New { kind, payload, .. })| Row { id, at, kind: kind.to_owned(), payload };
+    Ok(places.into_iter().zip(new).map(row).collect())
+}
+
+fn json(value: &impl Serialize) -> Result<String, DbErr> {
+    serde_json::to_string(value).map_err(|e| DbErr::Custom(e.to_string()))
+}
+
+/// The first `limit` announcements of a node that were written at `since` or later and have ids above `after`.
+pub(crate) async fn announcements(db: &Db, node: &str, since: i64, after: i64, limit: u64) -> Result<Vec<Row>, DbErr> {
+    let sql = "SELECT id, created_at, kind, payload FROM kt_outbox \
+               WHERE node = $1 AND kind = $2 AND created_at >= $3 AND id > $4 ORDER BY id LIMIT $5";
+    let values = [node.into(), ANNOUNCEMENT.into(), since.into(), after.into(), limit.into()];
+    let rows = db.read().query_all_raw(db.engine().statement(sql, values)).await?;
+    let row = |row: &QueryResult| {
+        let (id, at) = (row.try_get("", "id")?, row.try_get("", "created_at")?);
+        Ok(Row { id, at, kind: row.try_get("", "kind")?, payload: row.try_get("", "payload")? })
+    };
+    rows.iter().map(row).collect()
 }
 
 /// Follows the outbox of a PostgreSQL database for as long as the process lives.
@@ -92,16 +131,40 @@ pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
 async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), String> {
     let mut listener = PgListener::connect_with(pool).await.map_err(|e| e.to_string())?;
     listener.listen_all([CHANNEL, GOSSIP_CHANNEL]).await.map_err(|e| e.to_string())?;
-    let begun = Instant::now();
-    // What is committed from here on is either in the snapshot, and told by its commit, or read below.
-    events.own().follow();
-    let mut snapshot = current_snapshot(db).await?;
-    events.caught_up(begun);
-    events.mended();
-    // Not the time since the last message: gossip may come at any pace, and must not keep it from looking.
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tracing::debug!(node = events.node(), "event channel is up");
+    look(events, db, Waking::Database(listener)).await
+}
+
+/// What wakes a reader.
+pub(crate) enum Waking {
+    Database(PgListener),
+    Broker(Arc<Link>),
+}
+
+impl Waking {
+    /// Returns when it is time to look.
+    async fn woken(&mut self, events: &Events) -> Result<(), String> {
+        match self {
+            Waking::Database(listener) => notified(listener, events).await,
+            Waking::Broker(link) => {
+                link.next_look().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the event of this row has been heard already.
+    fn knows(&self, row: i64) -> bool {
+        match self {
+            Waking::Database(_) => false,
+            Waking::Broker(link) => link.knows(row),
+        }
+    }
+}
+
+/// Returns when something was committed, at the latest after a second.
+async fn notified(listener: &mut PgListener, events: &Events) -> Result<(), String> {
+    // Gossip may come at any pace, and must not keep it from looking.
+    let at_the_latest = tokio::time::Instant::now() + LOOK_EVERY;
     loop {
         tokio::select! {
             received = listener.try_recv() => match received {
@@ -109,14 +172,27 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
                     if let Some(gossip) = read_gossip(heard.payload()) {
                         events.hear(gossip);
                     }
-                    continue;
                 }
-                Ok(Some(_)) => {}
+                Ok(Some(_)) => return Ok(()),
                 Ok(None) => return Err("the listening connection was lost".into()),
                 Err(error) => return Err(error.to_string()),
             },
-            _ = look.tick() => {}
+            () = tokio::time::sleep_until(at_the_latest) => return Ok(()),
         }
+    }
+}
+
+/// Looks into the outbox whenever it is woken, until that or a look fails. While it looks the channel is whole.
+pub(crate) async fn look(events: &Events, db: &Db, mut waking: Waking) -> Result<(), String> {
+    // What is committed from here on is either in the snapshot, and told by its commit, or read below.
+    events.own().follow();
+    let begun = Instant::now();
+    let mut snapshot = current_snapshot(db).await?;
+    events.caught_up(begun);
+    events.mended();
+    tracing::debug!(node = events.node(), "event channel is up");
+    loop {
+        waking.woken(events).await?;
         if events.since_caught_up() > LONGEST_AWAY {
             return Err("this node did nothing for too long, and rows that it did not see may be gone".into());
         }
@@ -126,9 +202,9 @@ async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), Stri
             .await
             .map_err(|_| "reading the outbox timed out".to_owned())??;
         snapshot = next;
-        for Row { id, node, payload, age_ms } in rows {
+        for Seen { id, node, payload, age_ms } in rows {
             let origin = if node == events.node() { Origin::Here } else { Origin::Elsewhere };
-            if origin == Origin::Here && !events.own().read(id) {
+            if origin == Origin::Here && !events.own().read(id) || waking.knows(id) {
                 continue;
             }
             events.lagged(age_ms);
@@ -156,8 +232,8 @@ async fn current_snapshot(db: &Db) -> Result<String, String> {
     row.try_get("", "snapshot").map_err(|e| e.to_string())
 }
 
-/// A row of another node, or of this one.
-struct Row {
+/// A row of another node, or of this one, as the others see it.
+struct Seen {
     id: i64,
     node: String,
     payload: String,
@@ -167,7 +243,7 @@ struct Row {
 
 /// The rows committed since `snapshot`, and the snapshot to go on from. Both come from one statement, so from one view
 /// of the database.
-async fn read_since(db: &Db, snapshot: &str) -> Result<(String, Vec<Row>), String> {
+async fn read_since(db: &Db, snapshot: &str) -> Result<(String, Vec<Seen>), String> {
     let sql = "SELECT pg_current_snapshot()::text AS snapshot, o.id, o.node, o.payload, \
                CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) - o.created_at AS age_ms \
                FROM (SELECT CAST($1 AS pg_snapshot) AS seen) s \
@@ -182,7 +258,7 @@ async fn read_since(db: &Db, snapshot: &str) -> Result<(String, Vec<Row>), Strin
             next = row.try_get("", "snapshot")?;
             let Some(id) = row.try_get("", "id")? else { return Ok(()) };
             let (node, payload) = (row.try_get("", "node")?, row.try_get("", "payload")?);
-            found.push(Row { id, node, payload, age_ms: row.try_get("", "age_ms")? });
+            found.push(Seen { id, node, payload, age_ms: row.try_get("", "age_ms")? });
             Ok(())
         };
         read().map_err(|e| e.to_string())?;
@@ -227,17 +303,32 @@ fn read_gossip(payload: &str) -> Option<Gossip> {
     Some(Gossip { node: parts.next()?, topic: parts.next()?, text: parts.next()? })
 }
 
-/// Deletes rows that every node has had time to read, by the database's clock: that of a node may be wrong. One bounded batch per call; returns how many rows went.
+/// Deletes rows that every node has had time to read, by the database's clock: that of a node may be wrong. Announcements that
+/// may not be told yet are kept for longer. One bounded batch per call; returns how many rows went.
 pub async fn prune(ctx: &JobContext, lease: &Lease) -> Result<u64, LeaseError> {
+    let untold = "EXISTS (SELECT 1 FROM kt_told t WHERE t.node = o.node AND o.created_at >= t.told_until)";
+    let read = delete(ctx, lease, &format!("(o.kind <> $3 OR NOT {untold})"), KEEP_MS).await?;
+    let lost = delete(ctx, lease, "o.kind = $3", KEEP_UNTOLD_MS).await?;
+    if lost > 0 {
+        tracing::warn!(
+            lost,
+            "announcements to hawkBit nodes are dropped that could not be told for an hour: see to the broker"
+        );
+    }
+    Ok(read + lost)
+}
+
+async fn delete(ctx: &JobContext, lease: &Lease, which: &str, older_than_ms: i64) -> Result<u64, LeaseError> {
     const BATCH: i64 = 10_000;
     let tx = Tx::begin(&ctx.db, &ctx.events, &ctx.clock).await?;
     lease.fence(&tx).await?;
     let sql = format!(
         "DELETE FROM kt_outbox WHERE id IN \
-         (SELECT id FROM kt_outbox WHERE created_at < {} - $1 ORDER BY id LIMIT $2)",
+         (SELECT o.id FROM kt_outbox o WHERE o.created_at < {} - $1 AND {which} ORDER BY o.id LIMIT $2)",
         tx.engine().now_ms()
     );
-    let done = tx.execute_raw(tx.engine().statement(&sql, [KEEP_MS.into(), BATCH.into()])).await?;
+    let values = [older_than_ms.into(), BATCH.into(), ANNOUNCEMENT.into()];
+    let done = tx.execute_raw(tx.engine().statement(&sql, values)).await?;
     tx.commit().await?;
     Ok(done.rows_affected())
 }

@@ -8,7 +8,12 @@ use std::{
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
-use crate::{Announcement, Clock, Event, Events, Fact, ServiceEvent, events::Origin, outbox, service};
+use crate::{
+    Announcement, Clock, Event, Events, Fact, ServiceEvent,
+    events::Origin,
+    outbox::{self, Row},
+    service,
+};
 
 /// A transaction that knows what to tell once it is committed. Dropped without [`Tx::commit`], it is rolled back and
 /// tells nothing.
@@ -79,18 +84,14 @@ impl Tx {
     ///
     /// A caller that goes away in the middle, as a request's client may, does not part the telling from the commit.
     pub async fn commit(self) -> Result<(), DbErr> {
-        let mut rows = Vec::with_capacity(self.pending.len());
-        for event in &self.pending {
-            rows.push(outbox::write(self.engine, &self.inner, self.events.node(), event).await?);
-        }
         let announced = self.announced.into_inner().unwrap_or_else(PoisonError::into_inner);
-        outbox::write_announcements(self.engine, &self.inner, self.events.node(), &announced).await?;
+        let rows = outbox::write(self.engine, &self.inner, self.events.node(), &self.pending, &announced).await?;
         service::write(self.engine, &self.inner, &self.for_services, self.clock.now_ms()).await?;
-        if rows.is_empty() && self.for_services.is_empty() && announced.is_empty() {
+        if rows.is_empty() && self.for_services.is_empty() {
             return self.inner.commit().await;
         }
         let Tx { inner, events, pending, for_services, .. } = self;
-        let told = Told { pending, rows, for_services: !for_services.is_empty(), announced: !announced.is_empty() };
+        let told = Told { pending, rows, for_services: !for_services.is_empty() };
         let telling = tokio::spawn(commit_and_tell(inner, events, told));
         telling.await.map_err(|panicked| DbErr::Custom(panicked.to_string()))?
     }
@@ -99,33 +100,31 @@ impl Tx {
 /// What a transaction has to tell.
 struct Told {
     pending: Vec<Event>,
-    /// Of the outbox, one for each of those.
-    rows: Vec<i64>,
+    /// Of the outbox: one for each of those, then those of announcements.
+    rows: Vec<Row>,
     for_services: bool,
-    announced: bool,
 }
 
 async fn commit_and_tell(inner: DatabaseTransaction, events: Events, told: Told) -> Result<(), DbErr> {
-    let Told { pending, rows, for_services, announced } = told;
-    events.own().write(&rows);
+    let Told { pending, rows, for_services } = told;
+    let of_events: Vec<i64> = rows.iter().filter(|row| !row.is_announcement()).map(|row| row.id).collect();
+    events.own().write(&of_events);
     // The rows of one transaction come to be seen together, and the last of them is told last.
-    let hearing = rows.last().and_then(|row| events.hearing().expect(*row));
+    let hearing = of_events.last().and_then(|row| events.hearing().expect(*row));
     if let Err(error) = inner.commit().await {
         // The answer may have got lost, not the commit: then the rows are there, and the reader of the outbox tells them.
-        events.own().leave(&rows);
+        events.own().leave(&of_events);
+        events.commit_in_doubt(&rows);
         return Err(error);
     }
     for event in &pending {
         events.deliver(event, Origin::Here);
     }
-    events.own().told(&rows);
+    events.own().told(&of_events);
     if for_services {
         events.service_event_written();
     }
-    if announced {
-        events.announcement_written();
-    }
-    events.committed();
+    events.committed(rows, for_services);
     if let Some(hearing) = hearing {
         hearing.wait().await;
     }

@@ -60,7 +60,9 @@ impl Health {
         stopping.into_iter().chain(schema).collect()
     }
 
+    /// What keeps events from going over the broker.
     fn broker(&self) -> Option<String> {
-        None
+        let state = self.services.events.broker()?;
+        state.err().map(|error| format!("broker: {error}"))
     }
 }

@@ -7,6 +7,7 @@ use axum::{Router, routing::get};
 use kettle_cluster::{
     Clock, Events, Job, JobContext, Jobs, Lease, Membership,
     membership::{self, About},
+    rabbitmq::Transport,
 };
 use kettle_db::{Db, Engine, migrate};
 use kettle_dmf::Dmf;
@@ -75,7 +76,11 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("listening on {}", config.server.listen()))?;
     let membership = join(&config, &services, listener.local_addr()?).await?;
-    let following = events.follow(&db);
+    let transport = match wiring::events(&config, broker.as_ref()) {
+        Some(settings) => Some(Transport::start(&db, &events, &clock, settings).await.context("joining the broker")?),
+        None => None,
+    };
+    let following = if transport.is_none() { events.follow(&db) } else { None };
     let sharing = config.limits.enabled.then(|| counts.share(&events));
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
     let unsent = Job::new("service-events-drop", DROP_UNSENT_EVERY, |ctx, lease| async move {
@@ -89,7 +94,9 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     });
     let over =
         Job::new("sessions-prune", PRUNE_LOGINS_EVERY, |ctx, lease| async move { sessions::prune(&ctx, &lease).await });
-    let own = [fold, unsent, prune, failed, over].into_iter().chain(clean_up(&config, &services)).collect();
+    let telling = transport.as_ref().map(Transport::job);
+    let own = [fold, unsent, prune, failed, over].into_iter();
+    let own = own.chain(clean_up(&config, &services)).chain(telling).collect();
     let lease_time = config.cluster.lease_time;
     let jobs = Jobs::start(JobContext { db: db.clone(), events: events.clone(), clock, lease_time }, own);
     let rolling_out = config.rollouts.enabled.then(|| rollouts::Scheduler::start(&services));
@@ -142,6 +149,9 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     }
     if let Err(error) = targets::flush_last_seen(&services).await {
         tracing::warn!(%error, "the last polls' times could not be written");
+    }
+    if let Some(transport) = transport {
+        transport.stop().await;
     }
     if let Some(following) = following {
         following.abort();

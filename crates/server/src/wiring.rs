@@ -5,7 +5,8 @@ use std::{path::Path, sync::Arc};
 use anyhow::Context;
 use kettle_cluster::{
     Limits as Counts, Redis, RedisSettings,
-    rabbitmq::{Address, Broker, Password, Tls},
+    announcements::Payload,
+    rabbitmq::{self, Address, Broker, Channels, Password, Tls},
 };
 use kettle_db::Db;
 use kettle_dmf::Queues;
@@ -22,7 +23,7 @@ use kettle_domain::{
 };
 use kettle_rest::{AddressRules, RequestLimits};
 
-use crate::config::{self, Config, Cors};
+use crate::config::{self, Config, Cors, Transport};
 
 /// The tenant of a user whose configuration names none is no tenant: such a user can log in nowhere. The stock
 /// user has `DEFAULT`.
@@ -134,6 +135,22 @@ pub fn broker(config: &Config) -> anyhow::Result<Option<Broker>> {
         connection_timeout: broker.connection_timeout,
         tls: broker.tls.as_ref().map(tls).transpose()?,
     }))
+}
+
+/// `None`: events do not go over the broker.
+pub fn events(config: &Config, broker: Option<&Broker>) -> Option<rabbitmq::Settings> {
+    let events = &config.events;
+    let broker = broker.filter(|_| events.transport == Transport::Rabbitmq)?.clone();
+    let channels = Channels { fan_out: events.fan_out.clone(), service: events.service.clone() };
+    Some(rabbitmq::Settings {
+        broker,
+        channels: events.announce.then_some(channels),
+        payload: match events.payload {
+            config::Payload::Json => Payload::Json,
+            config::Payload::Protobuf => Payload::Binary,
+        },
+        serves_dmf: config.roles.dmf,
+    })
 }
 
 /// `None`: this node does not serve DMF.

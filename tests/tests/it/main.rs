@@ -2,7 +2,7 @@
 //! and on PostgreSQL. They know no crate of ours. Modules are laid out like the URL tree; `harness` starts and stops
 //! servers, databases and devices.
 //!
-//! `dmf_codec`, `domain`, `download_ids`, `lease`, `outbox`, `schema` and `service_events` call our crates for what can't be
+//! `dmf_codec`, `domain`, `download_ids`, `events_rabbitmq`, `lease`, `outbox`, `schema` and `service_events` call our crates for what can't be
 //! seen from outside; `tidy` reads the source.
 #![expect(
     clippy::unwrap_used,
@@ -29,6 +29,7 @@ mod domain;
 mod download_ids;
 mod etag;
 mod failed_logins;
+mod events_rabbitmq;
 mod firewall;
 mod kill;
 mod kill_rollouts;

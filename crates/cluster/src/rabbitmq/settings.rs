@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::announcements::Payload;
+
 /// A broker, and how to connect to it.
 #[derive(Clone, Debug)]
 pub struct Broker {
@@ -48,4 +50,23 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tls {{ authorities: {}, identity: {} }}", self.authorities.is_some(), self.identity.is_some())
     }
+}
+
+/// How events go over a broker.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub broker: Broker,
+    /// `None`: only Kettle's own exchange is used.
+    pub channels: Option<Channels>,
+    pub payload: Payload,
+    /// Whether this node takes what is for services that speak to gateways.
+    pub serves_dmf: bool,
+}
+
+/// hawkBit's exchanges.
+#[derive(Clone, Debug)]
+pub struct Channels {
+    pub fan_out: String,
+    /// `None`: nothing is told to services, nor heard.
+    pub service: Option<String>,
 }

@@ -3,6 +3,7 @@
 
 mod artifact_urls;
 mod dmf;
+mod events;
 mod guard;
 
 use std::{
@@ -25,11 +26,13 @@ use super::{
 
 pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
     let mut read = Reader { settings, findings };
-    let rabbitmq = dmf::rabbitmq(&mut read);
-    let roles = dmf::roles(&mut read, rabbitmq.is_some());
+    let (rabbitmq, dmf) = dmf::rabbitmq(&mut read);
+    let roles = dmf::roles(&mut read, dmf);
+    let database = database(&mut read);
     let server = server(&mut read);
     Config {
         dmf: dmf::dmf(&mut read, rabbitmq.as_ref()),
+        events: events::events(&mut read, database.engine, rabbitmq.is_some()),
         rabbitmq,
         artifact_urls: artifact_urls::artifact_urls(&mut read, roles, &server.url()),
         roles,
@@ -41,7 +44,7 @@ pub fn config(settings: &Settings, findings: &mut Findings) -> Config {
             requests: read.one("kettle.log.requests", request_log),
         },
         data: PathBuf::from(read.one("kettle.data", value::text)),
-        database: database(&mut read),
+        database,
         artifacts: PathBuf::from(read.one("org.eclipse.hawkbit.artifact.fs.path", value::text)),
         cluster: Cluster {
             address: read.optional("kettle.cluster.address", value::text),

@@ -24,7 +24,7 @@ use sources::{Findings, Raw, Setting, Settings};
 
 pub use self::{
     rabbitmq::Tls,
-    settings::{ClientAuth, Config, Cors, Log, LogFormat, OpenApi, RequestLog, Ssl},
+    settings::{ClientAuth, Config, Cors, Log, LogFormat, OpenApi, Payload, RequestLog, Ssl, Transport},
     sources::Origin,
 };
 

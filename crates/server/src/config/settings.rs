@@ -23,8 +23,9 @@ pub struct Config {
     pub artifacts: PathBuf,
     /// Those that are on; hawkBit's own come first.
     pub artifact_urls: Vec<ArtifactUrl>,
-    /// `None`: DMF is off. There may be a broker and no role that needs it.
+    /// `None`: there is no broker. There may be one and nothing that needs it.
     pub rabbitmq: Option<Rabbitmq>,
+    pub events: Events,
     pub dmf: Dmf,
     pub cluster: Cluster,
     pub cache: Cache,
@@ -218,6 +219,33 @@ pub struct Dmf {
     pub exclusive: bool,
     /// How long a download id can be used.
     pub download_id_ttl: Duration,
+}
+
+/// How nodes hear of one another's changes, semantics F1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Events {
+    pub transport: Transport,
+    /// Whether hawkBit's exchanges are used beside Kettle's own.
+    pub announce: bool,
+    pub fan_out: String,
+    /// `None`: nothing is told to services.
+    pub service: Option<String>,
+    pub payload: Payload,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    Local,
+    Postgres,
+    /// Only ever with a broker.
+    Rabbitmq,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payload {
+    #[default]
+    Json,
+    Protobuf,
 }
 
 #[derive(Clone, Debug)]

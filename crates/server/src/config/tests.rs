@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod dmf;
+mod events;
 
 use std::{
     fs,

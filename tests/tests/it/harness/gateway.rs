@@ -79,7 +79,7 @@ impl Message {
         self.properties.content_type().as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
-    fn of(delivery: lapin::message::Delivery) -> Self {
+    pub fn of(delivery: lapin::message::Delivery) -> Self {
         Self {
             exchange: delivery.exchange.to_string(),
             routing_key: delivery.routing_key.to_string(),

@@ -19,8 +19,8 @@ enum Role {
     Dmf,
 }
 
-/// `None`: DMF is off, or there is no broker.
-pub(super) fn rabbitmq(read: &mut Reader<'_>) -> Option<Rabbitmq> {
+/// The broker, if there is one, and whether it is to serve DMF.
+pub(super) fn rabbitmq(read: &mut Reader<'_>) -> (Option<Rabbitmq>, bool) {
     let host = read.optional("spring.rabbitmq.host", host);
     let port = read.optional("spring.rabbitmq.port", port);
     let mut addresses = read.list("spring.rabbitmq.addresses", rabbitmq::address);
@@ -58,7 +58,7 @@ pub(super) fn rabbitmq(read: &mut Reader<'_>) -> Option<Rabbitmq> {
         workers: concurrency.max(max_concurrency),
     };
     let enabled = read.optional("hawkbit.dmf.enabled", value::boolean).unwrap_or(configured);
-    enabled.then_some(rabbitmq)
+    ((configured || enabled).then_some(rabbitmq), enabled)
 }
 
 fn tls(read: &mut Reader<'_>, secure: bool) -> Option<Tls> {
@@ -86,16 +86,16 @@ fn tls(read: &mut Reader<'_>, secure: bool) -> Option<Tls> {
     Some(Tls { ca, client })
 }
 
-/// What this node serves. `all` takes in DMF if there is a broker; asked for by name, it needs one.
-pub(super) fn roles(read: &mut Reader<'_>, broker: bool) -> Roles {
+/// What this node serves. `all` takes in DMF if there is a broker for it; asked for by name, it needs one.
+pub(super) fn roles(read: &mut Reader<'_>, dmf: bool) -> Roles {
     let asked = read.list("kettle.roles", role);
-    if asked.contains(&Role::Dmf) && !broker {
+    if asked.contains(&Role::Dmf) && !dmf {
         let problem = "kettle.roles: dmf needs a broker: set spring.rabbitmq.host or spring.rabbitmq.addresses, and \
                        hawkbit.dmf.enabled not to false";
         read.findings.problems.push(problem.to_owned());
     }
     let has = |role| asked.is_empty() || asked.contains(&Role::All) || asked.contains(&role);
-    Roles { mgmt: has(Role::Mgmt), ddi: has(Role::Ddi), dmf: broker && has(Role::Dmf) }
+    Roles { mgmt: has(Role::Mgmt), ddi: has(Role::Ddi), dmf: dmf && has(Role::Dmf) }
 }
 
 pub(super) fn dmf(read: &mut Reader<'_>, rabbitmq: Option<&Rabbitmq>) -> Dmf {
@@ -149,7 +149,7 @@ fn heartbeat(text: &str) -> Result<u16, String> {
 }
 
 /// The name of a queue or an exchange.
-fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     let fits = (1..=255).contains(&text.len());
     fits.then(|| text.to_owned()).ok_or_else(|| "expected a name of 1 to 255 bytes".to_owned())
 }

@@ -19,17 +19,18 @@ fn node(host: &str, port: u16) -> Node {
 }
 
 #[test]
-fn there_is_a_broker_when_one_is_named_and_dmf_is_not_off() {
+fn there_is_a_broker_when_one_is_named_and_it_serves_dmf_unless_that_is_off() {
     let local = || vec![node("localhost", 5672)];
-    for (set, nodes) in [
-        (&[][..], None),
-        (&["spring.rabbitmq.host=localhost"], Some(local())),
-        (&["spring.rabbitmq.addresses=localhost"], Some(local())),
-        (&["hawkbit.dmf.enabled=true"], Some(local())),
-        (&["spring.rabbitmq.port=5672"], None),
-        (&["spring.rabbitmq.host=localhost", "hawkbit.dmf.enabled=false"], None),
+    for (set, nodes, dmf) in [
+        (&[][..], None, false),
+        (&["spring.rabbitmq.host=localhost"], Some(local()), true),
+        (&["spring.rabbitmq.addresses=localhost"], Some(local()), true),
+        (&["hawkbit.dmf.enabled=true"], Some(local()), true),
+        (&["spring.rabbitmq.port=5672"], None, false),
+        (&["spring.rabbitmq.host=localhost", "hawkbit.dmf.enabled=false"], Some(local()), false),
     ] {
         assert_eq!(rabbitmq(set).map(|broker| broker.nodes), nodes, "{set:?}");
+        assert_eq!(loaded("", &[], set).config.roles.dmf, dmf, "{set:?}");
     }
 }
 
