@@ -16,6 +16,7 @@ mod receive;
 mod refuse;
 mod send;
 mod settings;
+mod state;
 mod topology;
 mod unparsable;
 pub mod wire;
@@ -27,6 +28,7 @@ use kettle_domain::Services;
 use tokio::{sync::watch, task::JoinSet};
 
 pub use settings::{Queues, Settings};
+pub use state::State;
 
 use crate::{publish::Publisher, receive::Receiver, send::Sender};
 
@@ -37,6 +39,7 @@ const GRACE: Duration = Duration::from_secs(15);
 pub struct Dmf {
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
+    state: State,
 }
 
 impl Dmf {
@@ -45,15 +48,22 @@ impl Dmf {
         let settings = Arc::new(settings);
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
+        let state = State::default();
         for host in settings.hosts() {
             let publisher = || Arc::new(Publisher::new(settings.clone(), &host.name));
             let sender = Sender { services: services.clone(), host: host.clone(), publisher: publisher() };
             tasks.spawn(send::run(sender, stopped.clone()));
             let (services, publisher) = (services.clone(), publisher());
-            let receiver = Receiver { services, settings: settings.clone(), host, publisher };
+            state.begin(&host.name);
+            let receiver = Receiver { services, settings: settings.clone(), host, publisher, state: state.clone() };
             tasks.spawn(receive::run(receiver, stopped.clone()));
         }
-        Dmf { tasks, stop }
+        Dmf { tasks, stop, state }
+    }
+
+    /// Whether its brokers answer; changes as they come and go.
+    pub fn state(&self) -> State {
+        self.state.clone()
     }
 
     /// Carries out and acknowledges what it has taken, and lets other nodes go on.

@@ -32,6 +32,7 @@ use crate::{
     publish::Publisher,
     refuse::{Refusal, Refuser},
     settings::{Host, Settings},
+    state::State,
     topology, unparsable,
     work::{Job, Worker},
 };
@@ -51,6 +52,7 @@ pub struct Receiver {
     pub settings: Arc<Settings>,
     pub host: Host,
     pub publisher: Arc<Publisher>,
+    pub state: State,
 }
 
 /// Receives until `stopped`. A broker that can't be reached is tried for ever.
@@ -64,11 +66,14 @@ pub async fn run(receiver: Receiver, mut stopped: watch::Receiver<bool>) {
                     tracing::warn!("a message that can't be parsed could not be put aside: {error}; trying again");
                 }
             }
-            Err(error) => tracing::warn!(
-                virtual_host = receiver.host.name,
-                tries = backoff.tries(),
-                "messages of devices are not received: {error}; trying again"
-            ),
+            Err(error) => {
+                receiver.state.is_wrong(&receiver.host.name, error.to_string());
+                tracing::warn!(
+                    virtual_host = receiver.host.name,
+                    tries = backoff.tries(),
+                    "messages of devices are not received: {error}; trying again"
+                );
+            }
         }
         tokio::select! {
             () = backoff.pause() => {}
@@ -83,6 +88,7 @@ impl Receiver {
         let connection = connect(&self.settings.broker, &self.host.name, "receiving").await?;
         while_open(&connection, topology::declare(&connection, &self.settings.queues)).await?;
         backoff.reset();
+        self.state.is_right(&self.host.name);
         let (refuse, refusals) = mpsc::channel(usize::from(self.settings.taken()));
         let (_session, living) = watch::channel(false);
         let answerer = Answerer {

@@ -18,6 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Health {
     pub services: Arc<Services>,
     pub readiness: Readiness,
+    pub dmf: Option<kettle_dmf::State>,
 }
 
 pub fn routes<S: Clone + Send + Sync + 'static>(health: Health) -> Router<S> {
@@ -60,9 +61,11 @@ impl Health {
         stopping.into_iter().chain(schema).collect()
     }
 
-    /// What keeps events from going over the broker.
-    fn broker(&self) -> Option<String> {
-        let state = self.services.events.broker()?;
-        state.err().map(|error| format!("broker: {error}"))
+    /// The same for the broker, where this node needs one.
+    fn broker(&self) -> Vec<String> {
+        let events = self.services.events.broker().and_then(Result::err);
+        let devices = self.dmf.as_ref().map(kettle_dmf::State::wrong).unwrap_or_default();
+        let events = events.map(|wrong| format!("broker: events between nodes: {wrong}"));
+        events.into_iter().chain(devices.into_iter().map(|wrong| format!("broker: DMF: {wrong}"))).collect()
     }
 }

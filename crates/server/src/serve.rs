@@ -105,6 +105,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let flushing = tokio::spawn(flush_last_seen(services.clone()));
     let renewing = tls.clone().map(|tls| tokio::spawn(tls.renew()));
 
+    let dmf_state = dmf.as_ref().map(Dmf::state);
     let background = Background { dmf, jobs, rolling_out, assigning };
     let readiness = Readiness::new();
     let handing_over = tokio::spawn(background.stop_after(readiness.clone()));
@@ -115,7 +116,8 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         limits: Arc::new(limits),
         http: Arc::new(http(&config)),
     };
-    let router = router(&config, state, readiness.clone(), metrics);
+    let health = Health { services: services.clone(), readiness: readiness.clone(), dmf: dmf_state };
+    let router = router(&config, state, health, metrics);
     tracing::info!(
         address = %listener.local_addr()?,
         tls = tls.is_some(),
@@ -235,9 +237,8 @@ fn http(config: &Config) -> HttpSettings {
     }
 }
 
-fn router(config: &Config, state: AppState, readiness: Readiness, metrics: PrometheusHandle) -> Router {
-    let health = health::routes(Health { services: state.services.clone(), readiness })
-        .route("/metrics", get(async move || metrics.render()));
+fn router(config: &Config, state: AppState, health: Health, metrics: PrometheusHandle) -> Router {
+    let health = health::routes(health).route("/metrics", get(async move || metrics.render()));
     let mut apis = Router::new();
     if config.roles.mgmt {
         apis = apis.merge(kettle_mgmt::routes());
