@@ -88,7 +88,7 @@ impl Node {
 
     /// Announces that targets with these ids were updated, in one transaction.
     async fn announce(&self, ids: &[i64]) {
-        let mut tx = self.begin().await;
+        let tx = self.begin().await;
         tx.announce("T", updated(ids));
         tx.commit().await.unwrap();
     }

@@ -34,7 +34,7 @@ pub use postgres::{Database, psql, psql_binary, shared_postgres};
 pub use rabbitmq::{Broker, VirtualHost, on_each_engine_with_gateway};
 pub use raw::{Connection, RawAnswer};
 pub use redis::Redis;
-pub use server::{Engine, Server, basic, on_each_engine};
+pub use server::{Engine, Server, on_each_engine};
 pub use store::{Store, on_each_store};
 pub use stored_files::stored_files;
 

@@ -233,14 +233,11 @@ async fn announcements_are_rows_of_the_same_order_that_other_nodes_do_not_read()
     tx.announce("T", fact(1));
     tx.commit().await.unwrap();
     a.events.announce_from_now_on();
-    let committed = a.events.announcements();
     let mut tx = a.begin().await;
     tx.announce("T", fact(2));
     tx.announce("U", fact(3));
     tx.emit(changed("T", &["d"]));
-    assert!(!committed.has_changed().unwrap(), "nothing before the commit");
     tx.commit().await.unwrap();
-    assert!(committed.has_changed().unwrap());
     b.hears(&[changed("T", &["d"])]).await;
     assert_eq!(b.gaps().len(), before, "an announcement is no event of a kind from the future");
     let sql = "SELECT tenant, payload FROM kt_outbox WHERE kind = $1 ORDER BY id";

@@ -124,6 +124,8 @@ fn the_manifests_fit_each_other() {
     let backend = &ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"];
     assert_eq!(backend["name"], service["metadata"]["name"]);
     assert_eq!(backend["port"]["name"], service["spec"]["ports"][0]["name"]);
+    let host = ingress["spec"]["rules"][0]["host"].as_str().unwrap();
+    assert_eq!(map["data"]["KETTLE_PUBLICURL"], format!("https://{host}"));
     assert_eq!(autoscaling["spec"]["scaleTargetRef"]["name"], deployment["metadata"]["name"]);
 
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/health/ready/http");
@@ -197,7 +199,10 @@ fn of_image() -> Environment {
 
 fn of_service(service: &Value) -> Environment {
     let pairs = service["environment"].as_object().unwrap().iter();
-    let given = |value: &str| if value.starts_with("${") { "{noop}x".to_owned() } else { value.to_owned() };
+    let given = |value: &str| match value.strip_prefix("${").and_then(|inner| inner.strip_suffix('}')) {
+        None => value.to_owned(),
+        Some(inner) => inner.split_once(":-").map_or("{noop}x", |(_, default)| default).to_owned(),
+    };
     pairs.map(|(key, value)| (key.clone(), given(value.as_str().unwrap()))).collect()
 }
 

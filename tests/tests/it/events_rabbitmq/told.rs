@@ -35,7 +35,7 @@ async fn a_commit_is_announced_on_hawkbits_channels_in_its_order_and_names_its_n
         node.until_told().await;
 
         // What is rolled back is not told.
-        let mut tx = node.begin().await;
+        let tx = node.begin().await;
         tx.announce("T", updated(&[3]));
         drop(tx);
         node.announce(&[4]).await;
