@@ -2,7 +2,10 @@
 
 #[cfg(test)]
 mod dmf;
+#[cfg(test)]
 mod events;
+#[cfg(test)]
+mod guard;
 
 use std::{
     fs,
@@ -86,7 +89,7 @@ fn the_defaults_load_and_are_the_table_of_keys() {
 
 #[test]
 fn every_key_is_read() {
-    let source = concat!(include_str!("bind.rs"), include_str!("bind/dmf.rs"));
+    let source = concat!(include_str!("bind.rs"), include_str!("bind/dmf.rs"), include_str!("bind/guard.rs"));
     for (name, _) in keys::KEYS {
         assert!(source.contains(&format!("\"{name}\"")), "{name} is in the table and the manual, but nothing reads it");
     }
