@@ -41,7 +41,7 @@ async fn nothing_is_lost_done_twice_or_old_while_all_kinds_of_things_fail() {
     let seed = seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
     eprintln!("KETTLE_SEED={seed}");
     let duration = soak().map_or(SHORT, |minutes| Duration::from_secs(minutes * 60));
-    run(seed, duration).await;
+    run(seed, duration, &[]).await;
 }
 
 /// What operators, devices and gateways share.
@@ -69,10 +69,11 @@ impl World {
     }
 }
 
-async fn run(seed: u64, duration: Duration) {
+/// `more` are settings of all nodes.
+async fn run(seed: u64, duration: Duration, more: &[&str]) {
     let broker = Broker::start();
     let host = broker.virtual_host();
-    let mut cluster = Cluster::of(NODES).on_its_own_postgres().on_broker(&host).with(&SETTINGS).start();
+    let mut cluster = Cluster::of(NODES).on_its_own_postgres().on_broker(&host).with(&SETTINGS).with(more).start();
     let client = cluster.client().clone();
     client.allow_devices().await;
     client.configure("repository.actions.autoclose.enabled", true).await;
