@@ -3,7 +3,13 @@
 //! Ready means that all of the node works. Balancers of HTTP ask for what HTTP needs: else a broker's outage would take all nodes
 //! away from devices that need no broker.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use kettle_db::migrate;
@@ -19,6 +25,8 @@ pub struct Health {
     pub services: Arc<Services>,
     pub readiness: Readiness,
     pub dmf: Option<kettle_dmf::State>,
+    /// Whether the log has been told that the database is away: probes come several times a second.
+    pub told: Arc<AtomicBool>,
 }
 
 pub fn routes<S: Clone + Send + Sync + 'static>(health: Health) -> Router<S> {
@@ -50,9 +58,14 @@ impl Health {
     async fn http(&self) -> Vec<String> {
         let stopping = (!self.readiness.wanted()).then(|| "stopping: this node takes no new work".to_owned());
         let schema = match tokio::time::timeout(TIMEOUT, migrate::check(&self.services.db)).await {
-            Ok(Ok(())) => None,
+            Ok(Ok(())) => {
+                self.told.store(false, Ordering::Relaxed);
+                None
+            }
             Ok(Err(migrate::MigrateError::Database(error))) => {
-                tracing::warn!(%error, "a look at the database's schema failed");
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "a look at the database's schema failed; this node is not ready until one succeeds");
+                }
                 Some("database: it does not answer, see the log".to_owned())
             }
             Ok(Err(error)) => Some(format!("migrations: {error}")),

@@ -116,7 +116,8 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         limits: Arc::new(limits),
         http: Arc::new(http(&config)),
     };
-    let health = Health { services: services.clone(), readiness: readiness.clone(), dmf: dmf_state };
+    let health =
+        Health { services: services.clone(), readiness: readiness.clone(), dmf: dmf_state, told: Arc::default() };
     let router = router(&config, state, health, metrics);
     tracing::info!(
         address = %listener.local_addr()?,
