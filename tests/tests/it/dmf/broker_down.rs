@@ -88,7 +88,11 @@ async fn a_server_starts_without_its_broker_and_finds_it_later() {
     server.post("/rest/v1/targets", body).await.expect(201);
     let set = server.set("fw", &[]).await;
     let action = server.assign("d1", set).await;
-    server.get("/health/ready").await.expect(200);
+    server.get("/health/ready/http").await.expect(200);
+    let not_ready = server.get("/health/ready").await;
+    assert_eq!(not_ready.status, 503);
+    let said = String::from_utf8(not_ready.bytes).unwrap();
+    assert!(said.starts_with(&format!("broker: DMF: virtual host {}: ", host.name)), "{said}");
     broker.restart();
     gateway = Gateway::connect(&host, "gw.ex").await;
     let sent = gateway.expect("DOWNLOAD_AND_INSTALL", "d1").await;

@@ -79,7 +79,7 @@ listen kettle
     bind 127.0.0.1:{port}
     balance roundrobin
     option httpchk
-    http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host localhost
+    http-check send meth GET uri /health/ready/http ver HTTP/1.1 hdr Host localhost
     http-check expect status 200
     option redispatch 1
     retries 3
