@@ -14,6 +14,7 @@ use crate::{Clock, Events};
 
 /// Between two heartbeats.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A node that has not been seen for so long is taken for dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// Rows of nodes that died are kept for so long, for people to see.
@@ -58,10 +59,21 @@ impl Membership {
     pub async fn join(db: &Db, events: &Events, clock: &Clock, about: About) -> Result<Membership, DbErr> {
         let member = Member { db: db.clone(), events: events.clone(), clock: clock.clone(), about };
         member.beat().await?;
-        events.say(TOPIC, "came".into());
         let (stop, stopped) = watch::channel(false);
         let beating = tokio::spawn(member.beat_on(stopped));
         Ok(Membership { db: db.clone(), events: events.clone(), stop, beating })
+    }
+
+    /// Tells the others that this node is here as soon as it hears of them, so that they wait for it before the next heartbeat. To
+    /// be called once the event channel is being joined.
+    pub fn announce(&self) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            while !events.whole() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            events.say(TOPIC, "came".into());
+        });
     }
 
     /// Removes this node's row, and tells the others.

@@ -81,6 +81,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         None => None,
     };
     let following = if transport.is_none() { events.follow(&db) } else { None };
+    membership.announce();
     let sharing = config.limits.enabled.then(|| counts.share(&events));
     let fold = Job::new("totals-fold", FOLD_TOTALS_EVERY, |ctx, lease| async move { totals::fold(&ctx, &lease).await });
     let unsent = Job::new("service-events-drop", DROP_UNSENT_EVERY, |ctx, lease| async move {
