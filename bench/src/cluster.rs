@@ -114,8 +114,9 @@ impl Phase<'_> {
         };
         let (mut alone, mut together) = (Vec::new(), Vec::new());
         for node in &self.nodes {
-            // Caches are filled by the first round of each.
-            load::run(load(node.address, 1), poll).await?;
+            // A device's first poll is a write, and a node's first poll of a device a read.
+            let all = Load { requests: targets, time: Duration::ZERO, ..load(node.address, 1) };
+            load::run(all, move |number, request: &mut Vec<u8>| poll_request(request, number % targets)).await?;
         }
         for _ in 0..self.options.rounds {
             alone.push(load::run(load(self.node(0)?.address, 1), poll).await?.per_second());

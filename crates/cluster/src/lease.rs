@@ -45,6 +45,15 @@ impl Lease {
             .transpose()
     }
 
+    /// How long a lease that another node holds lasts from now, unless it is refreshed.
+    pub async fn left(db: &Db, name: &str) -> Result<Duration, DbErr> {
+        let engine = db.engine();
+        let sql = format!("SELECT expires_at - {} AS remaining FROM kt_lease WHERE name = $1", engine.now_ms());
+        let row = db.read().query_one_raw(engine.statement(&sql, [name.into()])).await?;
+        let remaining: i64 = row.map(|row| row.try_get("", "remaining")).transpose()?.unwrap_or(0);
+        Ok(Duration::from_millis(u64::try_from(remaining).unwrap_or(0)))
+    }
+
     /// Frees all leases in a database that this process has for itself: who held one has died. Elsewhere they run out.
     pub async fn free_all_alone(db: &Db) -> Result<(), DbErr> {
         if db.engine().is_of_one_process() {

@@ -163,6 +163,22 @@ impl Db {
         self.read.execute_unprepared("SELECT 1").await.map(drop)
     }
 
+    /// Has PostgreSQL look at a table that has grown out of nothing: until autovacuum does, within a minute, it plans as if next to
+    /// no row held for any condition, and joins by loops.
+    pub async fn analyze_young(&self, table: &'static str) -> Result<(), DbErr> {
+        const YOUNG: f32 = 10_000.0;
+        if self.engine != Engine::Postgres {
+            return Ok(());
+        }
+        let sql = "SELECT reltuples FROM pg_class WHERE oid = to_regclass($1)";
+        let row = self.read.query_one_raw(self.engine.statement(sql, [table.into()])).await?;
+        let rows: Option<f32> = row.map(|row| row.try_get("", "reltuples")).transpose()?;
+        if rows.is_some_and(|rows| rows < YOUNG) {
+            self.write.execute_unprepared(&format!("ANALYZE {table}")).await?;
+        }
+        Ok(())
+    }
+
     /// The pool underneath, for what only PostgreSQL has (LISTEN).
     pub fn postgres_pool(&self) -> Option<&PgPool> {
         self.postgres.as_ref()

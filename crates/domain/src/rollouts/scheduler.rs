@@ -2,12 +2,12 @@
 //! and then. Any number of nodes may run one: each rollout has a lease of its own.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 
-use kettle_cluster::{Lease, LeaseError};
+use kettle_cluster::{Event, Lease, LeaseError};
 use tokio::{
     sync::watch,
     task::{self, JoinSet},
@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{pass, store};
 use crate::{
-    ctx::{Services, Tenant},
+    ctx::{Ctx, Services, Tenant},
     error::{Error, Kind, Result},
 };
 
@@ -24,6 +24,8 @@ use crate::{
 const GATHER: Duration = Duration::from_millis(250);
 /// How often a pass is tried at once when other transactions are in its way.
 const TRIES: u32 = 5;
+/// After a lease has run out, the database may still be ending what its holder had open.
+const AFTER_LEASE: Duration = Duration::from_millis(50);
 
 /// The scheduler of this node.
 pub struct Scheduler {
@@ -54,6 +56,8 @@ async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
         waiting: BTreeMap::new(),
         at_work: HashMap::new(),
         passes: JoinSet::new(),
+        held: HashSet::new(),
+        waits: JoinSet::new(),
     };
     let mut look = ticks(work.services.settings.rollouts.every);
     let mut gather = ticks(GATHER);
@@ -64,8 +68,13 @@ async fn run(services: Arc<Services>, mut stopped: watch::Receiver<bool>) {
             _ = gather.tick() => work.waiting.append(&mut work.services.rollouts.take_reported()),
             () = work.services.rollouts.some() => work.waiting.append(&mut work.services.rollouts.take_woken()),
             Some(done) = work.passes.join_next_with_id() => {
-                let id = done.map_or_else(|panicked| panicked.id(), |(id, ())| id);
+                let (id, held) = done.map_or_else(|panicked| (panicked.id(), None), |(id, held)| (id, held));
                 work.at_work.remove(&id);
+                work.wait_for(held);
+            }
+            Some(Ok((tenant, rollout))) = work.waits.join_next() => {
+                work.held.remove(&rollout);
+                work.waiting.insert(rollout, tenant);
             }
         }
         work.begin();
@@ -80,6 +89,13 @@ pub async fn work_on_all(services: &Arc<Services>) -> Result<()> {
         attempt(services, &stopped, &tenant, rollout).await?;
     }
     Ok(())
+}
+
+/// A rollout that another node is at, or was when it died: it is looked at again when the lease runs out.
+struct Held {
+    tenant: Tenant,
+    rollout: i64,
+    lease_left: Duration,
 }
 
 async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
@@ -98,7 +114,9 @@ struct Work {
     stopped: watch::Receiver<bool>,
     waiting: BTreeMap<i64, Tenant>,
     at_work: HashMap<task::Id, i64>,
-    passes: JoinSet<()>,
+    passes: JoinSet<Option<Held>>,
+    held: HashSet<i64>,
+    waits: JoinSet<(Tenant, i64)>,
 }
 
 impl Work {
@@ -107,6 +125,16 @@ impl Work {
         match pass::active(db, clock.now_ms()).await {
             Ok(active) => self.waiting.extend(active),
             Err(error) => tracing::warn!(%error, "active rollouts could not be looked up; that is tried again"),
+        }
+    }
+
+    fn wait_for(&mut self, held: Option<Held>) {
+        let Some(Held { tenant, rollout, lease_left }) = held else { return };
+        if self.held.insert(rollout) {
+            self.waits.spawn(async move {
+                tokio::time::sleep(lease_left + AFTER_LEASE).await;
+                (tenant, rollout)
+            });
         }
     }
 
@@ -123,10 +151,15 @@ impl Work {
 }
 
 /// One pass over a rollout, if there is something to do and no other node does it.
-async fn take_up(services: Arc<Services>, stopped: watch::Receiver<bool>, tenant: Tenant, rollout: i64) {
+async fn take_up(
+    services: Arc<Services>,
+    stopped: watch::Receiver<bool>,
+    tenant: Tenant,
+    rollout: i64,
+) -> Option<Held> {
     for tries in 1..=TRIES {
         match attempt(&services, &stopped, &tenant, rollout).await {
-            Ok(()) => return,
+            Ok(lease_left) => return lease_left.map(|lease_left| Held { tenant, rollout, lease_left }),
             Err(error) if error.is_conflict() && tries < TRIES => {
                 tracing::debug!(rollout.id = rollout, %error, tries, "a pass met another transaction; trying again");
             }
@@ -137,29 +170,32 @@ async fn take_up(services: Arc<Services>, stopped: watch::Receiver<bool>, tenant
                     cause = ?error.cause,
                     "a rollout could not be worked on: {error}; that is tried again"
                 );
-                return;
+                return None;
             }
         }
     }
+    None
 }
 
+/// How long another node's lease lasts yet, if there is something to do and one has it.
 async fn attempt(
     services: &Arc<Services>,
     stopped: &watch::Receiver<bool>,
     tenant: &Tenant,
     rollout: i64,
-) -> Result<()> {
+) -> Result<Option<Duration>> {
     if !pass::is_due(services, tenant, rollout).await? {
-        return Ok(());
+        return Ok(None);
     }
     let (db, node) = (&services.db, services.events.node());
     let lease_time = services.settings.lease_time;
-    let Some(lease) = Lease::acquire(db, &format!("rollout-{rollout}"), node, lease_time).await? else {
-        return Ok(());
+    let name = format!("rollout-{rollout}");
+    let Some(lease) = Lease::acquire(db, &name, node, lease_time).await? else {
+        return Ok(Some(Lease::left(db, &name).await?));
     };
     let Some(lock) = services.hawkbit_lock(&format!("{}-rollout", tenant.id())).await? else {
         lease.release(db).await?;
-        return Ok(());
+        return Ok(None);
     };
     let result = pass::run(services, stopped, tenant, rollout, &lease).await;
     lock.release().await;
@@ -172,7 +208,17 @@ async fn attempt(
         Err(_) => {}
     }
     lease.release(db).await?;
-    result
+    if *stopped.borrow() {
+        hand_over(services, tenant, rollout).await?;
+    }
+    result.map(|()| None)
+}
+
+/// Tells the other nodes that there may be something left to do, so that one goes on at once.
+async fn hand_over(services: &Arc<Services>, tenant: &Tenant, rollout: i64) -> Result<()> {
+    let mut tx = Ctx::system(services, tenant.clone()).begin().await?;
+    tx.emit(Event::RolloutChanged { tenant: tenant.id().to_owned(), rollout });
+    Ok(tx.commit().await?)
 }
 
 /// What the explanation of the rollout says. Causes are for the log.

@@ -89,6 +89,9 @@ async fn schedule(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model, group: &Group) ->
         let held = targets::store::hold_all(&*tx, engine, tenant, &missing).await?;
         actions::of_rollout::schedule(ctx, &mut tx, &settings, &wave, &held).await?;
         tx.commit().await?;
+        if after == 0 {
+            ctx.db().analyze_young("sp_action").await?;
+        }
         after = last;
     }
 }
