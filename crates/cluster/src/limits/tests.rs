@@ -45,8 +45,7 @@ fn run(limit: u32, rates: &[u64], jitter: u64, seed: u64, from: u64, to: u64) ->
     let mut under_way: Vec<(u64, usize, String)> = Vec::new();
     let (mut admitted, mut attempts) = (0, 0);
     for now in 0..to * 1_000 {
-        for n in 0..nodes.len() {
-            let node = &mut nodes[n];
+        for (n, node) in nodes.iter_mut().enumerate() {
             // So many attempts per millisecond on average, at times that no other node shares.
             let spread = 100 + next(&mut node.seed) % (2 * jitter + 1) - jitter;
             let due = node.rate * spread;
