@@ -89,7 +89,13 @@ fn the_defaults_load_and_are_the_table_of_keys() {
 
 #[test]
 fn every_key_is_read() {
-    let source = concat!(include_str!("bind.rs"), include_str!("bind/dmf.rs"), include_str!("bind/guard.rs"));
+    let source = [
+        include_str!("bind.rs"),
+        include_str!("bind/dmf.rs"),
+        include_str!("bind/events.rs"),
+        include_str!("bind/guard.rs"),
+    ]
+    .concat();
     for (name, _) in keys::KEYS {
         assert!(source.contains(&format!("\"{name}\"")), "{name} is in the table and the manual, but nothing reads it");
     }
@@ -283,12 +289,12 @@ header-timeout = 'soon'
             "server.prot (from kettle.toml line 2) is not a known setting; did you mean server.port?",
             "hawkbit.controller.pollingTime is set twice: kettle.toml line 6 and kettle.toml line 7",
             "kettle.log.requests (from kettle.toml line 10): expected a value or a list of values",
+            "spring.datasource.url = jdbc:h2:mem:db;PASSWORD=******** (from environment SPRING_DATASOURCE_URL): the engine h2 is not supported; PostgreSQL (`postgres://…`, `jdbc:postgresql://…`) and SQLite (`sqlite:PATH`) are",
             "server.address = localhost (from environment SERVER_ADDRESS): expected an IP address",
             "server.port = tcp://10.0.0.1:80 (from environment SERVER_PORT): expected a port, 0 to 65535",
             "kettle.trusted-proxies = everyone (from --set): expected IP addresses or networks such as 10.0.0.0/8",
             "kettle.http.header-timeout = soon (from kettle.toml line 12): expected a duration, such as 10s, 500ms or a number of milliseconds",
             "kettle.log.format = text (from kettle.toml line 9): expected one value, not a list",
-            "spring.datasource.url = jdbc:h2:mem:db;PASSWORD=******** (from environment SPRING_DATASOURCE_URL): the engine h2 is not supported; PostgreSQL (`postgres://…`, `jdbc:postgresql://…`) and SQLite (`sqlite:PATH`) are",
             "hawkbit.server.security.dos.maxArtifactSize = abc (from kettle.toml line 4): expected a number of bytes, such as 1048576 or 1MiB",
         ]
     );
