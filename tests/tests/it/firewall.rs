@@ -61,7 +61,9 @@ async fn only_allowed_host_names_are_served() {
     assert_eq!(get("/rest/v1/targets", "inner", forwarded).await.status, 200);
     let forwarded = "X-Forwarded-Host: evil.example.com\r\n";
     expect_bad_request(&get("/rest/v1/targets", "127.0.0.1", forwarded).await, "forwarded");
-    assert_eq!(get("/health/ready", "10.0.0.7", "").await.status, 200, "probes come by address");
+    for probe in ["/health/live", "/health/ready", "/health/ready/http"] {
+        assert_eq!(get(probe, "10.0.0.7", "").await.status, 200, "{probe}: probes come by address");
+    }
     expect_bad_request(&get("/health/ready/", "10.0.0.7", "").await, "another path");
 }
 
