@@ -221,8 +221,9 @@ impl Balancer {
             let at = folder.display();
             let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
                 .map(|name| format!("{name}_temp_path {at}/{name};"));
+            // One process, so that nothing of it outlives the test.
             let main = format!(
-                "daemon off; pid {at}/pid; error_log stderr; events {{}}\n\
+                "daemon off; master_process off; pid {at}/pid; error_log stderr; events {{}}\n\
                  http {{ access_log off; {} include {at}/kettle.conf; }}\n",
                 paths.join(" ")
             );
