@@ -352,15 +352,11 @@ impl Events {
     /// Some events may be lost: everything that depends on them is dropped before the channel counts as whole again.
     pub(crate) fn gap(&self) {
         self.0.whole.store(false, Ordering::Release);
-        for (_, on_gap) in self.listeners() {
-            on_gap();
-        }
+        self.doubt();
     }
 
     pub(crate) fn mended(&self) {
-        for (_, on_gap) in self.listeners() {
-            on_gap();
-        }
+        self.doubt();
         self.0.whole.store(true, Ordering::Release);
     }
 

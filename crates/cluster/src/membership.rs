@@ -10,7 +10,7 @@ use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
 use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
 
-use crate::{Clock, Events};
+use crate::{Clock, Events, lease::millis};
 
 /// Between two heartbeats.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
@@ -198,8 +198,4 @@ fn node(row: &QueryResult) -> Result<Node, DbErr> {
         untold_since: row.try_get("", "untold_since")?,
         alive: row.try_get::<i32>("", "alive")? == 1,
     })
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

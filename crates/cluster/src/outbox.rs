@@ -18,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
     Announcement, Event, Events, Gossip, Lease, LeaseError, Tx, events::Origin, jobs::JobContext, rabbitmq::Link,
+    service::json,
 };
 
 const CHANNEL: &str = "kettle_events";
@@ -91,10 +92,6 @@ pub(crate) async fn write(
     places.sort_unstable();
     let row = |((id, at), New { kind, payload, .. })| Row { id, at, kind: kind.to_owned(), payload };
     Ok(places.into_iter().zip(new).map(row).collect())
-}
-
-fn json(value: &impl Serialize) -> Result<String, DbErr> {
-    serde_json::to_string(value).map_err(|e| DbErr::Custom(e.to_string()))
 }
 
 /// The first `limit` announcements of a node that were written at `since` or later and have ids above `after`.

@@ -190,6 +190,7 @@ pub async fn drop_older(ctx: &JobContext, lease: &Lease, keep: Duration) -> Resu
     Ok(dropped)
 }
 
-fn json(value: &impl Serialize) -> Result<String, DbErr> {
+/// As payloads and sets of values are bound.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, DbErr> {
     serde_json::to_string(value).map_err(|e| DbErr::Custom(e.to_string()))
 }

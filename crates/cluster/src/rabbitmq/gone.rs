@@ -15,7 +15,7 @@ use super::{
     link::Link,
     tell::{TellError, Teller, wait_for},
 };
-use crate::{Job, JobContext, Lease, LeaseError, Tx, metrics};
+use crate::{Job, JobContext, Lease, LeaseError, Tx, lease::millis, metrics};
 
 const EVERY: Duration = Duration::from_secs(2);
 /// From when a row is written until it is known to be committed, at most: commits take milliseconds.
@@ -109,7 +109,7 @@ async fn gone(ctx: &JobContext) -> Result<Vec<Gone>, DbErr> {
         "SELECT node, told_until, seen_at FROM kt_told WHERE node <> $1 AND seen_at <= {} - $2 ORDER BY seen_at",
         engine.now_ms()
     );
-    let values = [ctx.events.node().into(), i64::try_from(lives.as_millis()).unwrap_or(i64::MAX).into()];
+    let values = [ctx.events.node().into(), millis(lives).into()];
     let rows = ctx.db.read().query_all_raw(engine.statement(&sql, values)).await?;
     let gone = |row: &sea_orm::QueryResult| {
         let (node, told_until) = (row.try_get("", "node")?, row.try_get("", "told_until")?);
