@@ -114,6 +114,7 @@ pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
     tokio::spawn(events.clone().say_what_is_heard());
     loop {
         if let Err(error) = follow_once(&events, &db, &pool).await {
+            db.doubt();
             tracing::warn!(%error, "the event channel is down; polls read the database until it is back");
         }
         events.gap();

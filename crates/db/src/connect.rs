@@ -1,6 +1,14 @@
 //! Opening the database and beginning transactions.
 
-use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, SqlxPostgresConnector,
@@ -19,8 +27,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Tells the server soon that a client's machine is gone. Not every system can do it, and not every pooler lets it.
 const KEEPALIVES: &str = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3; \
                           SET tcp_user_timeout = 11000";
-/// A pooled connection is tested before use only when it was idle for this long; a test is a round trip.
-const TEST_AFTER_IDLE: Duration = Duration::from_secs(15);
+/// A pooled connection is tested before use when it was idle for this long, or is in doubt; a test is a round trip.
+const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// Where the database is and how many connections one node may hold.
 #[derive(Clone, Debug)]
@@ -59,6 +67,33 @@ pub struct Db {
     read: DatabaseConnection,
     write: DatabaseConnection,
     postgres: Option<PgPool>,
+    doubt: Doubt,
+}
+
+/// Since when connections that lie idle may be dead: a server that restarts takes all of them with it, and each that is used
+/// untested fails a request.
+#[derive(Clone, Debug)]
+struct Doubt {
+    started: Instant,
+    /// Microseconds after `started`; 0 is never.
+    at: Arc<AtomicU64>,
+}
+
+impl Doubt {
+    fn new() -> Doubt {
+        Doubt { started: Instant::now(), at: Arc::default() }
+    }
+
+    fn rise(&self) {
+        let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.at.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// Whether what is idle for so long already was when doubt rose.
+    fn covers(&self, idle: Duration) -> bool {
+        let at = self.at.load(Ordering::Relaxed);
+        at > 0 && self.started.elapsed().saturating_sub(idle) <= Duration::from_micros(at)
+    }
 }
 
 impl Db {
@@ -99,6 +134,7 @@ impl Db {
             read: SqlxSqliteConnector::from_sqlx_sqlite_pool(read),
             write: SqlxSqliteConnector::from_sqlx_sqlite_pool(write),
             postgres: None,
+            doubt: Doubt::new(),
         })
     }
 
@@ -109,6 +145,8 @@ impl Db {
             .disable_statement_logging();
         let idle = settings.idle_in_transaction.as_millis();
         let bounded: Arc<str> = format!("SET idle_in_transaction_session_timeout = {idle}").into();
+        let doubt = Doubt::new();
+        let doubted = doubt.clone();
         let pool = PgPoolOptions::new()
             .after_connect(move |connection, _| {
                 let bounded = bounded.clone();
@@ -123,10 +161,11 @@ impl Db {
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
             .test_before_acquire(false)
-            .before_acquire(|connection, meta| {
+            .before_acquire(move |connection, meta| {
+                let doubt = doubted.clone();
                 Box::pin(async move {
-                    if meta.idle_for > TEST_AFTER_IDLE {
-                        sqlx::Connection::ping(connection).await?;
+                    if meta.idle_for > TEST_AFTER_IDLE || doubt.covers(meta.idle_for) {
+                        sqlx::Connection::ping(connection).await.inspect_err(|_| doubt.rise())?;
                     }
                     Ok(true)
                 })
@@ -135,7 +174,7 @@ impl Db {
             .await
             .map_err(sqlx_err)?;
         let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
-        Ok(Db { engine: Engine::Postgres, read: connection.clone(), write: connection, postgres: Some(pool) })
+        Ok(Db { engine: Engine::Postgres, read: connection.clone(), write: connection, postgres: Some(pool), doubt })
     }
 
     pub fn engine(&self) -> Engine {
@@ -155,7 +194,21 @@ impl Db {
     /// Begins a writing transaction. On SQLite it is the only one at a time from its first moment.
     pub async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
         let mode = (self.engine == Engine::Sqlite).then_some(SqliteTransactionMode::Immediate);
-        self.write.begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() }).await
+        let options = TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() };
+        match self.write.begin_with_options(options).await {
+            // Nothing is done yet: a connection that was dead in the pool is no reason to fail.
+            Err(error) if is_lost(&error) => {
+                tracing::debug!(%error, "beginning once more, on another connection");
+                self.doubt();
+                self.write.begin_with_options(options).await
+            }
+            begun => begun,
+        }
+    }
+
+    /// Says that a connection was lost: those that lie idle are tested before they are used.
+    pub fn doubt(&self) {
+        self.doubt.rise();
     }
 
     /// Fails unless the database answers.
@@ -194,10 +247,38 @@ impl Db {
     }
 }
 
+/// Whether the connection is gone, and not the server too busy to give one, or the statement wrong.
+fn is_lost(error: &DbErr) -> bool {
+    let (DbErr::Exec(e) | DbErr::Query(e) | DbErr::Conn(e)) = error else { return false };
+    let sea_orm::RuntimeErr::SqlxError(error) = e else { return false };
+    match error.as_ref() {
+        sqlx::Error::Io(_) => true,
+        // The server's last words: it stops, has crashed, or an operator has ended this connection.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
+        _ => false,
+    }
+}
+
 fn sqlx_err(error: sqlx::Error) -> DbErr {
     DbErr::Conn(sea_orm::RuntimeErr::SqlxError(error.into()))
 }
 
 fn conn_err(message: String) -> DbErr {
     DbErr::Conn(sea_orm::RuntimeErr::Internal(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_idle_when_a_connection_was_lost_is_in_doubt_and_what_came_after_is_not() {
+        let doubt = Doubt { started: Instant::now().checked_sub(Duration::from_secs(60)).unwrap(), at: Arc::default() };
+        assert!(!doubt.covers(Duration::from_secs(50)), "nothing was lost yet");
+        doubt.rise();
+        assert!(doubt.covers(Duration::from_millis(1)));
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(doubt.covers(Duration::from_secs(1)));
+        assert!(!doubt.covers(Duration::from_millis(1)), "it was in use since");
+    }
 }

@@ -196,9 +196,12 @@ async fn a_database_that_crashes_loses_nothing_that_was_acknowledged() {
         known.extend(acknowledged);
         postgres.restart();
         cluster.balancer.until_in_use(2);
-    }
-    for id in &known {
-        cluster.client().get(&format!("/rest/v1/targets/{id}")).await.expect(200);
+        // Each at once, so that all pooled connections are used: none that died with the server fails a request.
+        let client = cluster.client();
+        let found = known.iter().map(|id| async move {
+            client.get(&format!("/rest/v1/targets/{id}")).await.expect(200);
+        });
+        join_all(found).await;
     }
     finish_rollout(cluster.client(), &rollout, PATIENCE).await;
 }
