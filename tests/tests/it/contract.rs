@@ -1,9 +1,19 @@
 //! The recorded contract: `shared/contract/replay.py` starts Kettle per scenario and compares every answer with the peer's;
-//! `dmf_replay.py` does so with what a gateway is sent over AMQP.
+//! `dmf_replay.py` does so with what a gateway is sent over AMQP, and writes down what other servers are told meanwhile.
 
-use std::{path::PathBuf, process::Command};
+pub(crate) mod cluster_events;
 
-use crate::harness::{Broker, Engine, Gateway, kettle_binary, psql_binary, shared_postgres, skip_visibly, workspace};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::Command, time::Duration};
+
+use serde_json::Value;
+
+use crate::harness::{
+    Broker, Engine, Gateway, eventually, kettle_binary, psql_binary, shared_postgres, skip_visibly, workspace,
+};
+use cluster_events::Told;
+
+/// A server finds its broker.
+const CONNECTED: Duration = Duration::from_secs(60);
 
 pub(crate) const SCENARIOS: [&str; 14] = [
     "01_targets",
@@ -78,6 +88,83 @@ async fn messages_over_amqp_are_the_recorded_ones() {
         assert!(out.status.success(), "on {engine:?}:\n{said}{complained}");
         assert!(said.ends_with(" passed, 0 failed\n"), "on {engine:?}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_events_on_sqlite_are_the_recorded_ones() {
+    told_to_other_servers(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cluster_events_on_postgres_are_the_recorded_ones() {
+    told_to_other_servers(Engine::Postgres).await;
+}
+
+async fn told_to_other_servers(engine: Engine) {
+    let Some(recorded) = cluster_events::recorded() else { return };
+    let python = workspace().join("target/tools/pika/bin/python");
+    if !python.exists() {
+        return skip_visibly("the recorded cluster events", &format!("{} is absent", python.display()));
+    }
+    // It writes beside itself.
+    let folder = tempfile::tempdir().unwrap();
+    for script in ["dmf_replay.py", "replay.py"] {
+        let text = fs::read(shared_folder().join("contract").join(script)).unwrap();
+        fs::write(folder.path().join(script), text).unwrap();
+    }
+    let host = Broker::shared().virtual_host();
+    let server = host.server(engine, &["kettle.events.transport=rabbitmq"]).await;
+    eventually(CONNECTED, "the exchanges are there", async || {
+        (server.get("/health/ready").await.status == 200).then_some(())
+    })
+    .await;
+    let written = folder.path().join("events.json");
+    let out = Command::new(&python)
+        .arg(folder.path().join("dmf_replay.py"))
+        .args(["record", "--base", &server.base, "--amqp", &host.url(), "--events"])
+        .arg(&written)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    // An address names the virtual host, and the recording's has no name.
+    let written = fs::read_to_string(&written).unwrap().replace(&format!("amqp://{}/", host.name), "amqp:/");
+    let mut told: Vec<Value> = serde_json::from_str(&written).unwrap();
+    for event in &mut told {
+        let node = event["headers"].as_object_mut().unwrap().remove("kettle-node");
+        assert!(node.is_some_and(|node| node.is_string()), "{event}");
+    }
+    let (ours, theirs) = (by_channel(cluster_events::read(told)), by_channel(recorded));
+    for (channel, theirs) in &theirs {
+        let ours = &ours[channel];
+        for n in 0..ours.len().max(theirs.len()) {
+            assert_eq!(ours.get(n), theirs.get(n), "number {n} of {channel}");
+        }
+    }
+}
+
+/// What was told in its order. In which step it was heard is a matter of how busy the machine is.
+fn by_channel(told: Vec<Told>) -> BTreeMap<&'static str, Vec<Value>> {
+    let mut channels: BTreeMap<_, Vec<Value>> = BTreeMap::new();
+    for event in told {
+        let channel = match event.body["type"].as_str().unwrap() {
+            // That a device was seen is told when a timer says so.
+            "24" | "1010" => "polls",
+            _ if event.fan_out => "fan-out",
+            _ => "services",
+        };
+        channels.entry(channel).or_default().push(event.body);
+    }
+    for (channel, events) in &mut channels {
+        if *channel == "polls" {
+            events.sort_by_key(Value::to_string);
+            continue;
+        }
+        // Of several things that one statement changes, hawkBit tells in the order in which its database finds them.
+        for alike in events.chunk_by_mut(|one, next| one["type"] == next["type"]) {
+            alike.sort_by_key(|event| event["source"].to_string());
+        }
+    }
+    channels
 }
 
 fn start_command(engine: Engine) -> String {

@@ -1,5 +1,5 @@
 //! The work of `shared/contract/dmf_replay.py`, done by the calls that its requests and messages lead to, and what hawkBit
-//! was recorded to tell of it: `shared/contract/golden_amqp/cluster_events.json`.
+//! was recorded to tell of it.
 
 use std::collections::BTreeMap;
 
@@ -8,28 +8,20 @@ use kettle_domain::{
     artifacts::{self, NewArtifact},
     targets::{Registration, attributes::Mode, auto_confirm},
 };
-use serde_json::json;
 
 use super::*;
-use crate::{contract::shared_folder, harness::skip_visibly};
+use crate::contract::cluster_events::{self, comparable};
 
 /// In `assigned soft to two`, hawkBit names the targets in the order in which its database finds them.
 const IN_ANY_ORDER: &str = "assigned soft to two";
 
 #[tokio::test]
 async fn the_events_of_the_recorded_work_are_the_recorded_ones() {
-    let recording = shared_folder().join("contract/golden_amqp/cluster_events.json");
-    let Ok(recorded) = std::fs::read(&recording) else {
-        return skip_visibly("the recorded cluster events", &format!("{} is absent", recording.display()));
-    };
-    let recorded: Vec<Value> = serde_json::from_slice(&recorded).unwrap();
+    let Some(recorded) = cluster_events::recorded() else { return };
     let mut expected: BTreeMap<String, [Vec<Value>; 2]> = BTreeMap::new();
-    for mut event in recorded {
-        assert_eq!(event["headers"], json!({ "target-protocol": "amqp" }));
-        assert_eq!(event["type"], JSON);
-        let [fan_out, service] = expected.entry(event["during"].as_str().unwrap().to_owned()).or_default();
-        let channel = if event["exchange"] == "fanoutEventChannel" { fan_out } else { service };
-        channel.push(comparable(event["body"].take()));
+    for event in recorded {
+        let [fan_out, service] = expected.entry(event.during).or_default();
+        if event.fan_out { fan_out } else { service }.push(event.body);
     }
     on_each_store(async |store| {
         let mut replay = Replay { told: Told::from_now_on(&store).await, steps: BTreeMap::new() };
@@ -49,40 +41,8 @@ async fn the_events_of_the_recorded_work_are_the_recorded_ones() {
     .await;
 }
 
-/// Without what differs between any two runs.
-fn comparable(mut body: Value) -> Value {
-    if let Some(wrapped) = body.get_mut("remoteEvent") {
-        *wrapped = comparable(wrapped.take());
-    }
-    let random = body["type"] == "4" || body["type"] == "1005";
-    let of_action = body["cacheName"] == "JpaAction" || body["remoteEvent"]["cacheName"] == "JpaAction";
-    let members = body.as_object_mut().unwrap();
-    for (member, scrubbed) in [
-        ("id", "#uuid"),
-        ("timestamp", "#ts"),
-        ("lastTargetPoll", "#ts"),
-        ("entityId", "#id"),
-        ("targetId", "#id"),
-        ("distributionSetId", "#id"),
-    ] {
-        members.entry(member).and_modify(|value| *value = scrubbed.into());
-    }
-    if random {
-        members.insert("source".into(), "#uuid".into());
-    }
-    // Which of two targets' actions is the first is the database's choice.
-    for member in ["cacheKey", "source"].into_iter().filter(|_| of_action) {
-        members.entry(member).and_modify(|value| *value = "#id".into());
-    }
-    for action in members.get_mut("actions").and_then(Value::as_object_mut).into_iter().flat_map(|a| a.values_mut()) {
-        action["id"] = "#id".into();
-    }
-    body
-}
-
 struct Replay<'s> {
     told: Told<'s>,
-    /// What was told in which step, on the one channel and on the other.
     steps: BTreeMap<String, [Vec<Value>; 2]>,
 }
 
