@@ -37,11 +37,24 @@ const THINGS: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_done_twice_or_old_while_all_kinds_of_things_fail() {
+    run(seed(), duration(), &[]).await;
+}
+
+/// The broker is one of what fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_done_twice_or_old_where_events_go_over_the_broker() {
+    run(seed(), duration(), &["kettle.events.transport=rabbitmq"]).await;
+}
+
+fn seed() -> u64 {
     let seed = std::env::var("KETTLE_SEED").ok().map(|seed| seed.parse().expect("KETTLE_SEED is a number"));
     let seed = seed.unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
     eprintln!("KETTLE_SEED={seed}");
-    let duration = soak().map_or(SHORT, |minutes| Duration::from_secs(minutes * 60));
-    run(seed, duration, &[]).await;
+    seed
+}
+
+fn duration() -> Duration {
+    soak().map_or(SHORT, |minutes| Duration::from_secs(minutes * 60))
 }
 
 /// What operators, devices and gateways share.
