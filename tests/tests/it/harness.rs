@@ -23,7 +23,7 @@ mod stored_files;
 pub use answer::Answer;
 pub use balancer::{Balancer, NODE};
 pub use client::{Client, basic};
-pub use cluster::{Cluster, Node};
+pub use cluster::{Cluster, Node, Plan};
 pub use device::Device;
 pub use eventually::{eventually, eventually_within, linger, timed};
 pub use fixtures::{Set, bytes_of, seeded};

@@ -9,13 +9,24 @@ use std::{
 use crate::{
     adopted::{AT_REST, Adopted},
     contract::{SCENARIOS, shared_folder},
-    harness::{Cluster, skip_visibly},
+    harness::{Broker, Cluster, Plan, skip_visibly},
 };
 
 const NODES: usize = 3;
 
 #[test]
 fn answers_of_three_nodes_are_the_recorded_ones() {
+    on_three_nodes(|plan| plan);
+}
+
+/// A write is answered when the other nodes have heard of it: over the broker too.
+#[test]
+fn answers_of_three_nodes_on_one_broker_are_the_recorded_ones() {
+    let host = Broker::shared().virtual_host();
+    on_three_nodes(|plan| plan.on_broker(&host).with(&["kettle.events.transport=rabbitmq"]));
+}
+
+fn on_three_nodes(furnished: impl Fn(Plan) -> Plan) {
     let script = shared_folder().join("contract/replay.py");
     if !script.exists() {
         let why = format!("{} is absent (KETTLE_SHARED)", script.display());
@@ -24,7 +35,7 @@ fn answers_of_three_nodes_are_the_recorded_ones() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut differences = String::new();
     for scenario in SCENARIOS {
-        let cluster = runtime.block_on(async { Cluster::of(NODES).start() });
+        let cluster = runtime.block_on(async { furnished(Cluster::of(NODES)).start() });
         let out = run(&script, &["check", "--base", &cluster.client().base, "--only", scenario]);
         let said = String::from_utf8_lossy(&out.stdout);
         assert!(said.contains(scenario), "{scenario} did not run:\n{said}{}", String::from_utf8_lossy(&out.stderr));
