@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use futures_util::StreamExt as _;
 use lapin::{Channel, Connection, ConnectionProperties, message::Delivery, options::*, types::FieldTable};
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::World;
 use crate::harness::{Message, linger};
 
 pub const EXCHANGE: &str = "gw.ex";
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub async fn live(world: Arc<World>, url: String) {
     while !world.is_over() {
@@ -19,22 +21,37 @@ pub async fn live(world: Arc<World>, url: String) {
     }
 }
 
-/// Until the connection breaks, or all is over.
+/// Until the connection breaks, or all is over. The client does not tell all who wait for an answer of a broker that is gone that
+/// none will come, so each wait has an end here.
 async fn serve(world: &World, url: &str) -> lapin::Result<()> {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+    let connecting = Connection::connect(url, ConnectionProperties::default());
+    let Ok(connection) = timeout(PATIENCE, connecting).await else { return Ok(()) };
+    let connection = connection?;
+    let lost = async {
+        while connection.status().connected() {
+            linger(Duration::from_millis(200)).await;
+        }
+    };
+    tokio::select! {
+        ended = obey_all(world, &connection) => ended?,
+        () = lost => {}
+    }
+    timeout(PATIENCE, connection.close(200, "bye".into())).await.unwrap_or(Ok(())) // an error, if it is broken
+}
+
+async fn obey_all(world: &World, connection: &Connection) -> lapin::Result<()> {
     let channel = connection.create_channel().await?;
     channel.confirm_select(ConfirmSelectOptions::default()).await?;
     let queue = format!("{EXCHANGE}.q");
     let options = BasicConsumeOptions::default();
     let mut inbox = channel.basic_consume(queue.as_str().into(), "".into(), options, FieldTable::default()).await?;
-    // A consumer may wait on after its connection has broken.
-    while !world.is_over() && connection.status().connected() {
-        let Ok(next) = tokio::time::timeout(Duration::from_millis(200), inbox.next()).await else { continue };
+    while !world.is_over() {
+        let Ok(next) = timeout(Duration::from_millis(200), inbox.next()).await else { continue };
         let Some(delivery) = next.transpose()? else { break };
         obey(world, &channel, &delivery).await?;
         delivery.ack(BasicAckOptions::default()).await?;
     }
-    connection.close(200, "bye".into()).await // an error, if it is broken
+    Ok(())
 }
 
 /// Answers before it says that it has read the command, so that no command stays without an answer.
