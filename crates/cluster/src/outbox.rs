@@ -107,6 +107,21 @@ pub(crate) async fn announcements(db: &Db, node: &str, since: i64, after: i64, l
     rows.iter().map(row).collect()
 }
 
+/// The events of any node that were written no longer ago than `within`, by the database's clock: `limit` of them at most.
+/// Fails on one that a newer node has written and that is unknown here.
+pub async fn lately(db: &Db, within: Duration, limit: u64) -> Result<Vec<Event>, DbErr> {
+    let now = db.engine().now_ms();
+    let sql = format!("SELECT payload FROM kt_outbox WHERE created_at > {now} - $1 AND kind <> $2 LIMIT $3");
+    let within = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
+    let values = [within.into(), ANNOUNCEMENT.into(), limit.into()];
+    let rows = db.read().query_all_raw(db.engine().statement(&sql, values)).await?;
+    let event = |row: &QueryResult| {
+        let payload: String = row.try_get("", "payload")?;
+        serde_json::from_str(&payload).map_err(|e| DbErr::Custom(e.to_string()))
+    };
+    rows.iter().map(event).collect()
+}
+
 /// Follows the outbox of a PostgreSQL database for as long as the process lives.
 pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
     let wake = tokio::spawn(wake_others(events.clone(), db.clone()));

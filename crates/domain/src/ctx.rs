@@ -92,7 +92,7 @@ impl Services {
             },
             move || {
                 let Some(services) = loses.upgrade() else { return };
-                services.views.drop_all();
+                services.views.lose_track();
                 services.tenants.drop_all();
                 services.auto_assign.lose_track();
             },

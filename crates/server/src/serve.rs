@@ -71,6 +71,8 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let (events, clock) = (Events::waiting(node, config.cluster.write_wait), Clock::system());
     let (settings, rules) = (wiring::settings(&config), wiring::rules(&config)?);
     let services = Services::new(db.clone(), events.clone(), clock.clone(), settings, storage, rules);
+    let sharing_views =
+        wiring::shares_views(&config, redis.as_ref()).map(|redis| services.views.share(&services, redis));
     artifacts::sweep(&services).await.context("sweeping the artifact folder")?;
     let listener = TcpListener::bind(config.server.listen())
         .await
@@ -145,7 +147,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     }
     membership.leave().await;
     flushing.abort();
-    if let Some(sharing) = sharing {
+    for sharing in sharing.into_iter().chain(sharing_views) {
         sharing.abort();
     }
     if let Some(renewing) = renewing {

@@ -65,6 +65,12 @@ pub fn sessions(config: &Config, db: &Db, redis: Option<&Redis>, users: &Arc<Use
     Sessions::new(db.clone(), redis.filter(|_| used).cloned(), users.clone(), lifetime)
 }
 
+/// `None`: views are a node's own.
+pub fn shares_views(config: &Config, redis: Option<&Redis>) -> Option<Redis> {
+    let used = config.redis.as_ref().is_some_and(|redis| redis.cache);
+    redis.filter(|_| used).cloned()
+}
+
 /// What this node counts requests with.
 pub fn counts(config: &Config, redis: Option<&Redis>) -> Counts {
     let used = config.redis.as_ref().is_some_and(|redis| redis.limits);

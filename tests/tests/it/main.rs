@@ -47,6 +47,7 @@ mod schema;
 mod scopes;
 mod service_events;
 mod sessions;
+mod shared_views;
 mod tidy;
 mod tls;
 mod users;

@@ -14,6 +14,7 @@ mod last_seen;
 pub mod metadata;
 mod poll_status;
 mod registration;
+mod shared;
 pub(crate) mod store;
 pub mod target_type;
 mod view;

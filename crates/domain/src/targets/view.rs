@@ -1,16 +1,28 @@
-//! Prepared views: what a poll of one target needs, from one read, kept per node.
+//! Prepared views: what a poll of one target needs, from one read, kept per node and, where that is wanted, in Redis.
 //!
-//! A view is dropped by the event of a change (`cached.rs`).
+//! A view is dropped by the event of a change (`cached.rs`, `shared.rs`).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult};
+use kettle_cluster::Redis;
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
-use super::poll_status;
+use super::{
+    poll_status,
+    shared::{Found, Shared},
+};
 use crate::{
     actions::{ActionStatus, ActionType, Window},
     cached::Cached,
-    ctx::Ctx,
+    ctx::{Ctx, Services},
     error::Result,
     tenants::{TenantSettings, polling::Interval},
 };
@@ -67,29 +79,67 @@ impl NextAction {
 
 const SHARDS: usize = 1024;
 /// A net below the events: no view is older than this.
-const LIVE: Duration = Duration::from_secs(60);
+pub(super) const LIVE: Duration = Duration::from_secs(60);
 
 /// The views of the targets that this node heard of last.
-pub struct ViewCache(Cached<Box<str>, Arc<DeviceView>>);
+pub struct ViewCache {
+    kept: Cached<Box<str>, Kept>,
+    shared: OnceLock<Arc<Shared>>,
+    started: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Kept {
+    view: Arc<DeviceView>,
+    until: Instant,
+}
 
 impl ViewCache {
     /// Keeps at most `capacity` views; with a time to live of zero, none.
     pub fn new(capacity: u64, ttl: Duration) -> ViewCache {
-        ViewCache(Cached::new(if ttl.is_zero() { 0 } else { capacity }, LIVE, SHARDS))
+        ViewCache {
+            kept: Cached::new(if ttl.is_zero() { 0 } else { capacity }, LIVE, SHARDS),
+            shared: OnceLock::new(),
+            started: AtomicBool::new(false),
+        }
+    }
+
+    /// Shares what is read with other nodes, from now on, for as long as what is returned runs.
+    pub fn share(&self, services: &Services, redis: Redis) -> JoinHandle<()> {
+        let shared = self.shared.get_or_init(|| Shared::new(redis)).clone();
+        tokio::spawn(shared.follow(services.db.clone(), services.events.clone()))
     }
 
     pub fn drop_targets(&self, tenant: &str, controller_ids: &[String]) {
+        // First there: who finds nothing here any more must not find there what was dropped.
+        if let Some(shared) = self.shared.get() {
+            shared.drop_keys(controller_ids.iter().map(|id| key(tenant, id)));
+        }
         for id in controller_ids {
-            self.0.drop_one(&key(tenant, id));
+            self.kept.drop_one(&key(tenant, id));
         }
     }
 
     pub fn drop_all(&self) {
-        self.0.drop_all();
+        if let Some(shared) = self.shared.get() {
+            shared.drop_all();
+        }
+        self.kept.drop_all();
+    }
+
+    /// Events may have been missed: the first time, those from before this node followed them.
+    pub fn lose_track(&self) {
+        if self.started.swap(true, Ordering::AcqRel) {
+            return self.drop_all();
+        }
+        if let Some(shared) = self.shared.get() {
+            shared.drop_missed();
+        }
+        self.kept.drop_all();
     }
 }
 
-fn key(tenant: &str, controller_id: &str) -> Box<str> {
+pub(super) fn key(tenant: &str, controller_id: &str) -> Box<str> {
     // Neither part can hold a blank: tenants come from paths and users, controllerIds refuse whitespace.
     let mut key = String::with_capacity(tenant.len() + 1 + controller_id.len());
     key.push_str(tenant);
@@ -98,19 +148,38 @@ fn key(tenant: &str, controller_id: &str) -> Box<str> {
     key.into_boxed_str()
 }
 
-/// The view of a target: from the cache while the event channel is whole, else by one read. `None`: no such target.
+/// The view of a target: from the caches while the event channel is whole, else by one read. `None`: no such target.
 pub(super) async fn get(ctx: &Ctx, settings: &TenantSettings, controller_id: &str) -> Result<Option<Arc<DeviceView>>> {
-    let services = ctx.services();
+    let Services { events, views, .. } = &**ctx.services();
     let key = key(ctx.tenant_id(), controller_id);
-    if services.events.whole()
-        && let Some(view) = services.views.0.get(&key)
+    let begun = Instant::now();
+    let whole = events.whole();
+    if whole
+        && let Some(kept) = views.kept.get(&key)
+        && begun < kept.until
     {
-        return Ok(Some(view));
+        return Ok(Some(kept.view));
     }
-    let reading = services.views.0.begin(&key);
-    let Some(view) = read(ctx, settings, controller_id).await? else { return Ok(None) };
-    let view = Arc::new(view);
-    services.views.0.keep(reading, key, view.clone());
+    let reading = views.kept.begin(&key);
+    let shared = views.shared.get().filter(|_| whole);
+    let found = match shared {
+        Some(shared) => shared.find(&key).await,
+        None => Found::Nothing(None),
+    };
+    let (row, live) = match found {
+        Found::Row(row, left) => (row, left),
+        Found::Nothing(filling) => {
+            let Some(row) = read(ctx, controller_id).await? else { return Ok(None) };
+            if let (Some(shared), Some(filling)) = (shared, filling) {
+                shared.keep(filling, &key, &row).await;
+            }
+            (row, LIVE)
+        }
+    };
+    // Not shared: what a tenant's polling time is, another node may not have heard yet.
+    let interval = poll_status::interval(ctx, settings, row.id).await?;
+    let view = Arc::new(row.view(controller_id, interval));
+    views.kept.keep(reading, key, Kept { view: view.clone(), until: begun + live });
     Ok(Some(view))
 }
 
@@ -123,42 +192,67 @@ const READ: &str = "SELECT t.id, t.sec_token, t.update_status, t.address, t.requ
         AND x.target = t.id AND x.active = true ORDER BY x.weight DESC, x.id LIMIT 1) \
      WHERE t.tenant = $1 AND t.controller_id = $2";
 
-async fn read(ctx: &Ctx, settings: &TenantSettings, controller_id: &str) -> Result<Option<DeviceView>> {
-    let values = [ctx.tenant_id().into(), controller_id.into()];
-    let Some(row) = ctx.db().read().query_one_raw(ctx.engine().statement(READ, values)).await? else { return Ok(None) };
-    let target = row.try_get("", "id")?;
-    Ok(Some(DeviceView {
-        target,
-        controller_id: controller_id.into(),
-        token: row.try_get("", "sec_token")?,
-        update_status: row.try_get("", "update_status")?,
-        address: row.try_get("", "address")?,
-        request_attributes: row.try_get("", "request_controller_attributes")?,
-        next: next_action(&row)?,
-        installed_action: row.try_get("", "installed")?,
-        interval: poll_status::interval(ctx, settings, target).await?,
-    }))
+/// What one read finds of a target, and of its next action.
+#[derive(Debug, FromQueryResult, Serialize, Deserialize)]
+pub(super) struct Row {
+    id: i64,
+    sec_token: String,
+    update_status: i32,
+    address: Option<String>,
+    request_controller_attributes: bool,
+    action: Option<i64>,
+    status: Option<i32>,
+    action_type: Option<i32>,
+    forced_time: Option<i64>,
+    revision: Option<i64>,
+    maintenance_cron_schedule: Option<String>,
+    maintenance_duration: Option<String>,
+    maintenance_time_zone: Option<String>,
+    installed: Option<i64>,
 }
 
-fn next_action(row: &QueryResult) -> Result<Option<NextAction>, DbErr> {
-    let Some(id) = row.try_get::<Option<i64>>("", "action")? else { return Ok(None) };
-    let kind = match ActionStatus::from_code(row.try_get("", "status")?) {
-        ActionStatus::WaitForConfirmation => NextKind::Confirmation,
-        ActionStatus::Canceling | ActionStatus::Canceled => NextKind::Cancel,
-        _ => NextKind::Deployment,
-    };
-    let window = Window::stored(
-        id,
-        row.try_get("", "maintenance_cron_schedule")?,
-        row.try_get("", "maintenance_duration")?,
-        row.try_get("", "maintenance_time_zone")?,
-    );
-    Ok(Some(NextAction {
-        id,
-        window: window.map(Box::new),
-        kind,
-        revision: row.try_get::<Option<i64>>("", "revision")?.unwrap_or(0),
-        action_type: ActionType::from_code(row.try_get("", "action_type")?),
-        forced_time: row.try_get::<Option<i64>>("", "forced_time")?.unwrap_or(0),
-    }))
+async fn read(ctx: &Ctx, controller_id: &str) -> Result<Option<Row>, DbErr> {
+    let values = [ctx.tenant_id().into(), controller_id.into()];
+    let row = ctx.db().read().query_one_raw(ctx.engine().statement(READ, values)).await?;
+    row.map(|row| Row::from_query_result(&row, "")).transpose()
+}
+
+impl Row {
+    fn view(self, controller_id: &str, interval: Interval) -> DeviceView {
+        let next = self.next_action();
+        DeviceView {
+            target: self.id,
+            controller_id: controller_id.into(),
+            token: self.sec_token,
+            update_status: self.update_status,
+            address: self.address,
+            request_attributes: self.request_controller_attributes,
+            next,
+            installed_action: self.installed,
+            interval,
+        }
+    }
+
+    fn next_action(&self) -> Option<NextAction> {
+        let (id, status, action_type) = (self.action?, self.status?, self.action_type?);
+        let kind = match ActionStatus::from_code(status) {
+            ActionStatus::WaitForConfirmation => NextKind::Confirmation,
+            ActionStatus::Canceling | ActionStatus::Canceled => NextKind::Cancel,
+            _ => NextKind::Deployment,
+        };
+        let window = Window::stored(
+            id,
+            self.maintenance_cron_schedule.clone(),
+            self.maintenance_duration.clone(),
+            self.maintenance_time_zone.clone(),
+        );
+        Some(NextAction {
+            id,
+            window: window.map(Box::new),
+            kind,
+            revision: self.revision.unwrap_or(0),
+            action_type: ActionType::from_code(action_type),
+            forced_time: self.forced_time.unwrap_or(0),
+        })
+    }
 }

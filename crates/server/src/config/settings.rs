@@ -353,6 +353,7 @@ pub struct Redis {
     pub limits: bool,
     pub logins: bool,
     pub sessions: bool,
+    pub cache: bool,
 }
 
 /// When target filters assign by themselves, semantics A7.

@@ -53,6 +53,7 @@ enum Use {
     Limits,
     Logins,
     Sessions,
+    Cache,
 }
 
 /// `None`: there is none.
@@ -70,7 +71,8 @@ pub(super) fn redis(read: &mut Reader<'_>) -> Option<Redis> {
         "limits" => Ok(Use::Limits),
         "logins" => Ok(Use::Logins),
         "sessions" => Ok(Use::Sessions),
-        _ => Err("expected some of limits, logins and sessions".to_owned()),
+        "cache" => Ok(Use::Cache),
+        _ => Err("expected some of limits, logins, sessions and cache".to_owned()),
     });
     let url = match (url, host) {
         (Some(Ok(url)), _) => url,
@@ -96,6 +98,7 @@ pub(super) fn redis(read: &mut Reader<'_>) -> Option<Redis> {
         limits: uses.contains(&Use::Limits),
         logins: uses.contains(&Use::Logins),
         sessions: uses.contains(&Use::Sessions),
+        cache: uses.contains(&Use::Cache),
     })
 }
 

@@ -64,12 +64,12 @@ fn redis_is_there_when_it_has_a_host_or_an_address() {
         ),
         (&["spring.data.redis.url=rediss://u:p@r:7000/1", "spring.data.redis.host=other"], "rediss://u:p@r:7000/1"),
     ] {
-        let Redis { url, timeout, limits, logins, sessions, .. } = redis(set).unwrap();
+        let Redis { url, timeout, limits, logins, sessions, cache, .. } = redis(set).unwrap();
         assert_eq!(url.expose(), expected);
-        assert_eq!((timeout, limits, logins, sessions), (Duration::from_millis(250), true, true, true));
+        assert_eq!((timeout, limits, logins, sessions, cache), (Duration::from_millis(250), true, true, true, false));
     }
-    let some = redis(&["spring.data.redis.host=r", "kettle.redis.use=limits"]).unwrap();
-    assert_eq!((some.limits, some.logins, some.sessions), (true, false, false));
+    let some = redis(&["spring.data.redis.host=r", "kettle.redis.use=limits,cache"]).unwrap();
+    assert_eq!((some.limits, some.logins, some.sessions, some.cache), (true, false, false, true));
 }
 
 #[test]
