@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
+use sea_orm::ConnectionTrait as _;
 use serde_json::json;
 
 use crate::harness::{Device, Engine, Redis, Server, Store, basic, eventually};
@@ -64,7 +64,7 @@ async fn without_the_setting_nothing_is_shared() {
     let store = Store::of(&a).await;
     a.device("d1").poll().await;
     store.execute(ASKED).await;
-    a.put("/rest/v1/targets/d1", json!({"description": "x"})).await.expect(200);
+    change(&a).await;
     assert!(asks_for_attributes(&a.device("d1")).await);
     store.execute(NOT_ASKED).await;
     assert!(!asks_for_attributes(&b.device("d1")).await);
@@ -104,8 +104,8 @@ async fn a_read_that_overlaps_a_drop_is_not_kept() {
     a.device("d1").poll().await;
     for dropped in [false, true] {
         eventually(PATIENCE, "a read has begun and ended", async || {
-            a.put("/rest/v1/targets/d1", json!({"description": "x"})).await.expect(200);
-            let reading = store.db.write().begin().await.unwrap();
+            change(&a).await;
+            let reading = store.db.begin().await.unwrap();
             reading.execute_unprepared("LOCK TABLE sp_target IN ACCESS EXCLUSIVE MODE").await.unwrap();
             let poll = async {
                 a.device("d1").poll().await;
@@ -139,6 +139,7 @@ async fn with_cache(uses: &[&str]) -> (Redis, Server) {
     own.push(format!("kettle.redis.use={}", uses.join(",")));
     // However slow the machine is.
     own.push("kettle.cluster.write-wait=10s".to_owned());
+    own.push("hawkbit.security.user.admin.password={noop}admin".to_owned());
     own.extend(
         ["password={noop}x", "tenant=OTHER", "roles=TENANT_ADMIN"].map(|of| format!("hawkbit.security.user.boss.{of}")),
     );
@@ -151,10 +152,16 @@ async fn with_cache(uses: &[&str]) -> (Redis, Server) {
 /// The view that asks for attributes is in Redis, while the database says no more that it does; unless a drop was under way.
 async fn read_by_one(redis: &Redis, store: &Store, node: &Server) -> Option<()> {
     store.execute(ASKED).await;
-    node.put("/rest/v1/targets/d1", json!({"description": "x"})).await.expect(200);
+    change(node).await;
     node.device("d1").poll().await;
     store.execute(NOT_ASKED).await;
     redis.has(VIEW).await.then_some(())
+}
+
+/// To something that it was not before: what is the same drops nothing.
+async fn change(by: &Server) {
+    let description = uuid::Uuid::new_v4().to_string();
+    by.put("/rest/v1/targets/d1", json!({"description": description})).await.expect(200);
 }
 
 async fn asks_for_attributes(device: &Device<'_>) -> bool {

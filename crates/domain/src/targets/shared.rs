@@ -135,7 +135,7 @@ pub(super) struct Filling {
 
 pub(super) enum Found {
     /// And for how long it may be answered from.
-    Row(Row, Duration),
+    Row(Box<Row>, Duration),
     /// To be read from the database, and kept by those who may.
     Nothing(Option<Filling>),
 }
@@ -157,7 +157,7 @@ impl Shared {
         let (keys, fill_ms) = ([GENERATION, &view, &fill], FILL.as_millis().to_string());
         match self.redis.run::<(Option<String>, i64)>(&FIND, &keys, &[&token, &fill_ms]).await {
             Ok((Some(row), left)) => match serde_json::from_str(&row) {
-                Ok(row) => Found::Row(row, Duration::from_millis(u64::try_from(left).unwrap_or(0))),
+                Ok(row) => Found::Row(Box::new(row), Duration::from_millis(u64::try_from(left).unwrap_or(0))),
                 Err(error) => {
                     tracing::warn!(%error, "a view in Redis can't be read");
                     Found::Nothing(None)

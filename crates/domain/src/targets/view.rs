@@ -173,7 +173,7 @@ pub(super) async fn get(ctx: &Ctx, settings: &TenantSettings, controller_id: &st
             if let (Some(shared), Some(filling)) = (shared, filling) {
                 shared.keep(filling, &key, &row).await;
             }
-            (row, LIVE)
+            (Box::new(row), LIVE)
         }
     };
     // Not shared: what a tenant's polling time is, another node may not have heard yet.
