@@ -22,7 +22,7 @@ use futures_util::future::join_all;
 use rand::Rng as _;
 
 use super::soak;
-use crate::harness::{Broker, Client, Cluster, Gateway, linger, seeded};
+use crate::harness::{Broker, Client, Cluster, Gateway, Redis, linger, seeded};
 use record::{Record, Target};
 
 const NODES: usize = 3;
@@ -82,11 +82,15 @@ impl World {
     }
 }
 
-/// `more` are settings of all nodes.
+/// `more` are settings of all nodes. Every other seed has a Redis, in which nodes share what polls are answered from.
 async fn run(seed: u64, duration: Duration, more: &[&str]) {
+    let redis = (seed % 2 == 1).then(Redis::start);
+    let of_redis = redis.as_ref().map(|redis| [&redis.settings()[..], &["kettle.redis.use=cache".to_owned()]].concat());
+    let of_redis = of_redis.unwrap_or_default();
+    let more: Vec<&str> = more.iter().copied().chain(of_redis.iter().map(String::as_str)).collect();
     let broker = Broker::start();
     let host = broker.virtual_host();
-    let mut cluster = Cluster::of(NODES).on_its_own_postgres().on_broker(&host).with(&SETTINGS).with(more).start();
+    let mut cluster = Cluster::of(NODES).on_its_own_postgres().on_broker(&host).with(&SETTINGS).with(&more).start();
     let client = cluster.client().clone();
     client.allow_devices().await;
     client.configure("repository.actions.autoclose.enabled", true).await;
@@ -119,7 +123,7 @@ async fn run(seed: u64, duration: Duration, more: &[&str]) {
     let mut acting: Vec<_> = devices.iter().map(|it| tokio::spawn(devices::live(world.clone(), it.clone()))).collect();
     acting.push(tokio::spawn(gateway::live(world.clone(), host.url())));
 
-    accidents::happen(&world, &mut cluster, &broker, seeded(seed), duration).await;
+    accidents::happen(&world, &mut cluster, (&broker, redis.as_ref()), seeded(seed), duration).await;
     cluster.balancer.until_in_use(NODES);
     world.ending.store(true, Ordering::Relaxed);
     for done in join_all(working).await {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use super::World;
-use crate::harness::{Broker, Cluster, linger};
+use crate::harness::{Broker, Cluster, Redis, linger};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accident {
@@ -25,9 +25,12 @@ enum Accident {
     /// Of all.
     Database,
     Broker,
+    /// Killed, or silent, where there is one.
+    Redis,
+    RedisHangs,
 }
 
-const ALL: [Accident; 10] = [
+const ALL: [Accident; 12] = [
     Accident::Kill,
     Accident::Stop,
     Accident::Nap,
@@ -38,9 +41,14 @@ const ALL: [Accident; 10] = [
     Accident::CutFromBroker,
     Accident::Database,
     Accident::Broker,
+    Accident::Redis,
+    Accident::RedisHangs,
 ];
 
-pub async fn happen(world: &World, cluster: &mut Cluster, broker: &Broker, mut random: StdRng, duration: Duration) {
+/// What nodes share beside the database.
+type Shared<'a> = (&'a Broker, Option<&'a Redis>);
+
+pub async fn happen(world: &World, cluster: &mut Cluster, shared: Shared<'_>, mut random: StdRng, duration: Duration) {
     let begin = Instant::now();
     // Each kind comes at least once in a while.
     let mut bag: Vec<Accident> = Vec::new();
@@ -48,6 +56,8 @@ pub async fn happen(world: &World, cluster: &mut Cluster, broker: &Broker, mut r
         linger(Duration::from_millis(random.random_range(200..1500))).await;
         if bag.is_empty() {
             bag = ALL.to_vec();
+            let redis = |it: &Accident| matches!(it, Accident::Redis | Accident::RedisHangs);
+            bag.retain(|it| shared.1.is_some() || !redis(it));
         }
         let accident = bag.swap_remove(random.random_range(0..bag.len()));
         let nodes: Vec<usize> = (0..cluster.nodes.len()).collect();
@@ -60,7 +70,7 @@ pub async fn happen(world: &World, cluster: &mut Cluster, broker: &Broker, mut r
             world.record.trouble_begins(other);
             cluster.nodes[other].pause();
         }
-        happens(world, cluster, broker, accident, node, long).await;
+        happens(world, cluster, shared, accident, node, long).await;
         if let Some(other) = other {
             cluster.nodes[other].resume();
             world.record.trouble_ends(other);
@@ -71,14 +81,14 @@ pub async fn happen(world: &World, cluster: &mut Cluster, broker: &Broker, mut r
 async fn happens(
     world: &World,
     cluster: &mut Cluster,
-    broker: &Broker,
+    (broker, redis): Shared<'_>,
     accident: Accident,
     number: usize,
     long: Duration,
 ) {
     let concerned = match accident {
         Accident::Database => 0..cluster.nodes.len(),
-        Accident::Broker => 0..0,
+        Accident::Broker | Accident::Redis | Accident::RedisHangs => 0..0,
         _ => number..number + 1,
     };
     concerned.clone().for_each(|node| world.record.trouble_begins(node));
@@ -124,6 +134,18 @@ async fn happens(
             tokio::task::block_in_place(|| broker.kill9());
             linger(long).await;
             tokio::task::block_in_place(|| broker.restart());
+        }
+        Accident::Redis => {
+            let redis = redis.expect("a Redis");
+            tokio::task::block_in_place(|| redis.kill9());
+            linger(long).await;
+            tokio::task::block_in_place(|| redis.restart());
+        }
+        Accident::RedisHangs => {
+            let redis = redis.expect("a Redis");
+            redis.pause();
+            linger(long).await;
+            redis.resume();
         }
     }
     concerned.for_each(|node| world.record.trouble_ends(node));
