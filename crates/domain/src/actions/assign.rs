@@ -300,36 +300,24 @@ async fn first_statuses(
     cause: Cause<'_>,
 ) -> Result<()> {
     let assigned = cause.message(ctx);
+    let ids: Vec<i64> = actions.iter().map(|action| action.id).collect();
     if cause.is_offline() {
         let reported = vec![assigned, format!("{SERVER_PREFIX}Action reported as offline deployment")];
-        return note_all(ctx, tx, actions.iter(), ActionStatus::Finished, reported).await;
+        return super::note_all(ctx, tx, &ids, ActionStatus::Finished, &reported).await;
     }
     if !settings.confirmation_flow {
-        return note_all(ctx, tx, actions.iter(), ActionStatus::Running, vec![assigned]).await;
+        return super::note_all(ctx, tx, &ids, ActionStatus::Running, &[assigned]).await;
     }
     // hawkBit: with the confirmation flow on, the first row says so even of an action that does not wait.
-    let mut by_message: BTreeMap<&str, Vec<&Model>> = BTreeMap::new();
+    let mut by_message: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for action in actions {
-        by_message.entry(confirmed.get(&action.target).map_or(WAITING, String::as_str)).or_default().push(action);
+        by_message.entry(confirmed.get(&action.target).map_or(WAITING, String::as_str)).or_default().push(action.id);
     }
-    for (message, actions) in by_message {
-        let messages = vec![assigned.clone(), message.to_owned()];
-        note_all(ctx, tx, actions.into_iter(), ActionStatus::WaitForConfirmation, messages).await?;
+    for (message, ids) in by_message {
+        let messages = [assigned.clone(), message.to_owned()];
+        super::note_all(ctx, tx, &ids, ActionStatus::WaitForConfirmation, &messages).await?;
     }
     Ok(())
-}
-
-async fn note_all(
-    ctx: &Ctx,
-    tx: &Tx,
-    actions: impl Iterator<Item = &Model>,
-    status: ActionStatus,
-    messages: Vec<String>,
-) -> Result<()> {
-    let actions: Vec<i64> = actions.map(|a| a.id).collect();
-    let new = store::NewStatuses { actions: &actions, status, messages: &messages };
-    let (engine, tenant, now) = (ctx.engine(), ctx.tenant_id(), ctx.now());
-    Ok(store::add_status_to_all(&**tx, engine, tenant, new, now, &ctx.actor_name(), now).await?)
 }
 
 /// A target with a type takes only sets of the types listed on it.
@@ -401,8 +389,9 @@ pub(super) async fn supersede(
             .col_expr(Column::LastModifiedBy, Expr::val(ctx.actor_name()))
             .col_expr(Column::OptlockRevision, Expr::col(Column::OptlockRevision).add(1))
             .filter(Column::Tenant.eq(ctx.tenant_id()));
-        update.filter(Column::Id.is_in(superseded.iter().map(|a| a.id))).exec(&**tx).await?;
-        note_all(ctx, tx, superseded.iter(), status, vec![format!("{SERVER_PREFIX}{message}")]).await?;
+        let ids: Vec<i64> = superseded.iter().map(|action| action.id).collect();
+        update.filter(Column::Id.is_in(ids.iter().copied())).exec(&**tx).await?;
+        super::note_all(ctx, tx, &ids, status, &[format!("{SERVER_PREFIX}{message}")]).await?;
         for action in &mut superseded {
             (action.status, action.active) = (status.code(), Some(!settings.autoclose));
         }

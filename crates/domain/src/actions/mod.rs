@@ -269,3 +269,10 @@ async fn note(ctx: &Ctx, tx: &Tx, action: i64, status: ActionStatus, message: &s
     store::add_status(&**tx, ctx.engine(), ctx.tenant_id(), new, &ctx.actor_name(), ctx.now()).await?;
     Ok(())
 }
+
+/// The same for many actions.
+async fn note_all(ctx: &Ctx, tx: &Tx, actions: &[i64], status: ActionStatus, messages: &[String]) -> Result<()> {
+    let new = store::NewStatuses { actions, status, messages };
+    let (engine, tenant, now) = (ctx.engine(), ctx.tenant_id(), ctx.now());
+    Ok(store::add_status_to_all(&**tx, engine, tenant, new, now, &ctx.actor_name(), now).await?)
+}

@@ -119,7 +119,7 @@ pub(crate) async fn start(
     let first = if settings.confirmation_flow { ActionStatus::WaitForConfirmation } else { ActionStatus::Running };
     for (message, actions) in by_message {
         let messages: Vec<String> = [wave.message.clone()].into_iter().chain(message).collect();
-        note(ctx, tx, &actions, first, &messages).await?;
+        super::note_all(ctx, tx, &actions, first, &messages).await?;
     }
     assign::take_over(ctx, tx, wave.set, &targets, false).await?;
     let told = told.into_iter().map(|due| (due.action, due.controller_id.clone())).collect();
@@ -164,7 +164,7 @@ pub(crate) async fn cancel(ctx: &Ctx, tx: &mut Tx, groups: &[i64], force: bool, 
     };
     store::set_status(&**tx, engine, tenant, &actions, (status, !force), &by, now).await?;
     let messages = [format!("{SERVER_PREFIX}A {what} has been performed by server.")];
-    note(ctx, tx, &actions, status, &messages).await?;
+    super::note_all(ctx, tx, &actions, status, &messages).await?;
     if force {
         let targets: Vec<i64> = found.iter().map(|active| active.target).collect();
         actions::fall_back(&**tx, engine, tenant, &targets, &by, now).await?;
@@ -183,10 +183,4 @@ pub(crate) async fn cancel(ctx: &Ctx, tx: &mut Tx, groups: &[i64], force: bool, 
 /// Deletes up to `limit` actions of groups that were never started; returns how many there were.
 pub(crate) async fn drop_scheduled(ctx: &Ctx, tx: &Tx, groups: &[i64], limit: u64) -> Result<u64> {
     Ok(store::delete_scheduled(&**tx, ctx.engine(), ctx.tenant_id(), groups, limit).await?)
-}
-
-async fn note(ctx: &Ctx, tx: &Tx, actions: &[i64], status: ActionStatus, messages: &[String]) -> Result<()> {
-    let new = actions::NewStatuses { actions, status, messages };
-    let (engine, tenant, by, now) = (ctx.engine(), ctx.tenant_id(), ctx.actor_name(), ctx.now());
-    Ok(actions::add_status_to_all(&**tx, engine, tenant, new, now, &by, now).await?)
 }

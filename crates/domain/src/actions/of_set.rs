@@ -58,9 +58,7 @@ pub(crate) async fn cancel_of_set(ctx: &Ctx, tx: &mut Tx, set: i64, force: bool)
 async fn note_each(ctx: &Ctx, tx: &Tx, actions: &[i64], status: ActionStatus, message: &str) -> Result<()> {
     let messages = [format!("{SERVER_PREFIX}{message}")];
     for actions in actions.chunks(AT_ONCE) {
-        let new = store::NewStatuses { actions, status, messages: &messages };
-        let (engine, tenant, now) = (ctx.engine(), ctx.tenant_id(), ctx.now());
-        store::add_status_to_all(&**tx, engine, tenant, new, now, &ctx.actor_name(), now).await?;
+        super::note_all(ctx, tx, actions, status, &messages).await?;
     }
     Ok(())
 }

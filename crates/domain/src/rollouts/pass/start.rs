@@ -14,8 +14,10 @@ use crate::{
     targets,
 };
 
-/// How many actions one transaction adds.
-const BATCH: u64 = 5000;
+/// How many actions one transaction adds: a node that stops ends the one under way, and others wait for it.
+const BATCH: u64 = 2500;
+/// How many the first one adds of a node that goes on where another was; the next ones add twice as many each.
+const FIRST_BATCH: u64 = 500;
 /// How many transactions add or start actions side by side.
 const AT_ONCE: usize = 2;
 
@@ -69,11 +71,16 @@ async fn schedule(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model, group: &Group) ->
     let wave = wave(rollout, group);
     // A pass that was broken off has left some.
     let begun = !rollouts::counts(ctx.db().read(), engine, tenant, &[group.id]).await?.is_empty();
-    let mut after = 0;
+    let (mut after, mut batch) = (0, BATCH);
+    if begun {
+        let first = store::first_without_action(ctx.db().read(), engine, tenant, group.id).await?;
+        (after, batch) = (first.map_or(i64::MAX, |first| first - 1), FIRST_BATCH);
+    }
+    let mut analyzed = false;
     loop {
         let Some(mut tx) = pass.shared_step(ctx, rollout, RolloutStatus::Starting).await? else { return Ok(false) };
         tx.commit_lazily().await?;
-        let mut missing = store::members_after(&*tx, group.id, after, BATCH).await?;
+        let mut missing = store::members_after(&*tx, group.id, after, batch).await?;
         let Some(&last) = missing.last() else {
             let mut row = group_row(ctx, group);
             row.status = Set(GroupStatus::Scheduled.code());
@@ -89,10 +96,12 @@ async fn schedule(pass: &Pass<'_>, ctx: &Ctx, rollout: &Model, group: &Group) ->
         let held = targets::store::hold_all(&*tx, engine, tenant, &missing).await?;
         actions::of_rollout::schedule(ctx, &mut tx, &settings, &wave, &held).await?;
         tx.commit().await?;
-        if after == 0 {
+        if !analyzed {
             ctx.db().analyze_young("sp_action").await?;
+            analyzed = true;
         }
         after = last;
+        batch = (2 * batch).min(BATCH);
     }
 }
 

@@ -54,6 +54,20 @@ pub async fn members_after(db: &impl ConnectionTrait, group: i64, after: i64, li
     select.into_tuple().all(db).await
 }
 
+/// The first target of a group that has no action of it.
+pub async fn first_without_action(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    group: i64,
+) -> Result<Option<i64>, DbErr> {
+    // Both are read once, whatever a planner knows of them.
+    let sql = "SELECT min(m.target) AS target FROM (SELECT target FROM sp_rollout_target_group WHERE rollout_group = $2 \
+               EXCEPT SELECT target FROM sp_action WHERE tenant = $1 AND rollout_group = $2) m";
+    let row = db.query_one_raw(engine.statement(sql, [tenant.into(), group.into()])).await?;
+    Ok(row.map(|row| row.try_get("", "target")).transpose()?.flatten())
+}
+
 /// Those of `targets` that have an action of a group.
 pub async fn with_action(
     db: &impl ConnectionTrait,
