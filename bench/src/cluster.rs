@@ -1,6 +1,6 @@
 //! Three nodes on one PostgreSQL, all on this machine: what they answer in sum, how long an event is under way and what it
 //! costs a node, also among ten; how long work stands still when the node that is at it dies or is stopped; and
-//! whether clients behind a load balancer notice a rolling restart.
+//! whether clients behind a load balancer notice a rolling restart. Events go over PostgreSQL, at last over RabbitMQ.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +20,7 @@ use crate::load::{self, Load, now};
 use crate::operator::{self, Rollout};
 use crate::postgres::Postgres;
 use crate::process::{Process, StopSignal, free_port};
+use crate::rabbitmq::RabbitMq;
 use crate::report::{Report, Row, Wanted, number};
 use crate::scenarios::{median, progress, scatter};
 use crate::server::{Server, create_fleet, management_request, poll_request, target_name};
@@ -40,7 +41,9 @@ const CLIENTS: u64 = 16;
 pub async fn run(options: &Options, report: &mut Report, postgres: &Postgres, scratch: &Path) -> Result<()> {
     progress("cluster: starting three nodes");
     postgres.create_database(DATABASE)?;
-    let mut phase = Phase { options, postgres, scratch, nodes: Vec::new() };
+    // A few connections each, so that ten nodes fit into PostgreSQL's hundred.
+    let settings = vec!["spring.datasource.hikari.maximum-pool-size=8".to_owned()];
+    let mut phase = Phase { options, postgres, scratch, settings, nodes: Vec::new() };
     let outcome = async {
         phase.grow(NODES).await?;
         phase.measure(report).await
@@ -58,6 +61,7 @@ struct Phase<'a> {
     options: &'a Options,
     postgres: &'a Postgres,
     scratch: &'a Path,
+    settings: Vec<String>,
     nodes: Vec<Server>,
 }
 
@@ -72,32 +76,27 @@ impl Phase<'_> {
         self.lost(report, "KILL").await?;
         self.lost(report, "TERM").await?;
         self.rolling_restart(report).await?;
-        self.ten(report).await
+        self.ten(report).await?;
+        self.over_rabbitmq(report).await
     }
 
     fn node(&self, index: usize) -> Result<&Server> {
         self.nodes.get(index).context("a node is missing")
     }
 
-    /// A few connections each, so that ten nodes fit into PostgreSQL's hundred.
-    fn settings() -> Vec<String> {
-        vec!["spring.datasource.hikari.maximum-pool-size=8".to_owned()]
-    }
-
     async fn grow(&mut self, to: usize) -> Result<()> {
         for name in NAMES.iter().take(to).skip(self.nodes.len()) {
             let database = Some(self.postgres.url(DATABASE));
-            let settings = Self::settings();
-            let node = Server::kettle_with(&self.options.kettle, database, self.scratch, name, &settings).await?;
+            let node = Server::kettle_with(&self.options.kettle, database, self.scratch, name, &self.settings).await?;
             self.nodes.push(node);
         }
         Ok(())
     }
 
     async fn come_back(&self, index: usize, port: u16) -> Result<Server> {
-        let (database, settings) = (Some(self.postgres.url(DATABASE)), Self::settings());
+        let database = Some(self.postgres.url(DATABASE));
         let name = NAMES.get(index).context("too many nodes")?;
-        Server::kettle_on(&self.options.kettle, database, self.scratch, name, &settings, port).await
+        Server::kettle_on(&self.options.kettle, database, self.scratch, name, &self.settings, port).await
     }
 
     /// One node alone against three at once, in turns.
@@ -187,6 +186,38 @@ impl Phase<'_> {
         report.row(Row::info("cluster_ten_event_cpu", &what, cpu, "µs"));
         let what = "ten nodes: edits of a target, p99, answered when all have heard";
         report.row(Row::info("cluster_ten_edit", what, answers.quantile(0.99).as_secs_f64() * 1e3, "ms"));
+        Ok(())
+    }
+
+    /// Three nodes again, whose events go over a broker.
+    async fn over_rabbitmq(&mut self, report: &mut Report) -> Result<()> {
+        progress("cluster: three nodes over RabbitMQ");
+        for node in &mut self.nodes {
+            node.process.signal("TERM")?;
+        }
+        for node in &mut self.nodes {
+            node.process.ended(WITHIN).await?;
+        }
+        self.nodes.clear();
+        let broker = RabbitMq::start(self.scratch).await?;
+        self.settings.extend([
+            "kettle.events.transport=rabbitmq".to_owned(),
+            "spring.rabbitmq.host=127.0.0.1".to_owned(),
+            format!("spring.rabbitmq.port={}", broker.port),
+        ]);
+        for index in 0..NODES {
+            let node = self.come_back(index, free_port()?).await?;
+            self.nodes.push(node);
+        }
+        let (answers, cpu) = self.edits(EVENTS_PER_SECOND).await?;
+        let lag = self.lag().await?;
+        report.row(Row {
+            wanted: Some(Wanted::Under(20.0)),
+            note: format!("a node spends {cpu:.0} µs CPU on one"),
+            ..Row::info("cluster_rabbitmq_fan_out", "over RabbitMQ: an event under way at 1,000/s, p99", lag, "ms")
+        });
+        let p99 = answers.quantile(0.99).as_secs_f64() * 1e3;
+        report.row(Row::info("cluster_rabbitmq_edit", "over RabbitMQ: edits of a target at 1,000/s, p99", p99, "ms"));
         Ok(())
     }
 

@@ -28,9 +28,9 @@ pub struct RabbitMq {
 impl RabbitMq {
     pub async fn start(scratch: &Path) -> Result<Self> {
         let owner = owner("rabbitmq")?;
-        let folder = scratch.join("rabbitmq");
-        fs::create_dir(&folder)?;
         let [port, distribution, names] = [free_port()?, free_port()?, free_port()?];
+        let folder = scratch.join(format!("rabbitmq-{port}"));
+        fs::create_dir(&folder)?;
         let path = |name: &str| folder.join(name).display().to_string();
         fs::write(path("rabbitmq.conf"), format!("listeners.tcp.1 = 127.0.0.1:{port}\n"))?;
         fs::write(path("enabled_plugins"), "[].\n")?;
