@@ -12,7 +12,7 @@ use std::{
 };
 
 use redis::{
-    Client, FromRedisValue, RedisError,
+    Client, ErrorKind, FromRedisValue, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
@@ -35,11 +35,15 @@ pub struct RedisSettings {
 pub struct Away(String);
 
 /// What Redis is to do in one go, in Lua.
-pub struct Script(redis::Script);
+pub struct Script {
+    lua: redis::Script,
+    /// Whether the log has been told that Redis refuses it.
+    refused: AtomicBool,
+}
 
 impl Script {
     pub fn new(lua: &str) -> Script {
-        Script(redis::Script::new(lua))
+        Script { lua: redis::Script::new(lua), refused: AtomicBool::new(false) }
     }
 }
 
@@ -91,7 +95,7 @@ impl Redis {
         if self.now_ms() < self.0.left_alone_until.load(Ordering::Relaxed) {
             return Err(Away("it did not a moment ago".into()));
         }
-        let mut call = script.0.prepare_invoke();
+        let mut call = script.lua.prepare_invoke();
         for key in keys {
             call.key(format!("{}{key}", self.0.settings.prefix));
         }
@@ -105,6 +109,14 @@ impl Redis {
                     tracing::info!("Redis is back");
                 }
                 Ok(answer)
+            }
+            // It answers: what else it is used for goes on.
+            Ok(Err(error)) if is_answer(&error) => {
+                let error = error_text(&error);
+                if !script.refused.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(error, "Redis refuses what it is asked; this node does without it");
+                }
+                Err(Away(error))
             }
             Ok(Err(error)) => Err(self.gone(error_text(&error))),
             Err(_) => Err(self.gone(format!("no answer within {:?}", self.0.settings.timeout))),
@@ -127,6 +139,11 @@ impl Redis {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether Redis itself says it, as where its user may not do something, or its memory is full.
+fn is_answer(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
 }
 
 /// Without what it was asked: that may name users.

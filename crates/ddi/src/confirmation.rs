@@ -33,8 +33,8 @@ pub async fn base(
     base: Base,
     address: RemoteAddress,
 ) -> Result<Response> {
-    let Device { ctx, settings, controller_id, .. } = &device;
-    let (view, active) = targets::poll_confirmation(ctx, settings, controller_id, &address.0).await?;
+    let Device { ctx, controller_id, .. } = &device;
+    let (view, active) = targets::poll_confirmation(ctx, controller_id, &address.0).await?;
     let links = Links::new(&view, active.is_some(), &device_href(&base, &device), ctx.now());
     Ok(media.ok(&ConfirmationBase { auto_confirm: AutoConfirm::new(active), links }))
 }

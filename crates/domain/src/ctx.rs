@@ -86,6 +86,7 @@ impl Services {
                         services.auto_assign.filters_changed(tenant, *filter, origin);
                     }
                     Event::TargetSearchesChanged { tenant, fields } => {
+                        services.views.drop_intervals();
                         services.auto_assign.searches_changed(tenant, fields, origin);
                     }
                 }

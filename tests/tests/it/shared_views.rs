@@ -11,7 +11,7 @@ use crate::harness::{Device, Engine, Redis, Server, Store, basic, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const VIEW: &str = "kettle:view:1:DEFAULT d1";
-const TOKEN: &str = "kettle:view:1:DEFAULT d1 fill";
+const TOKEN: &str = "kettle:fill:1:DEFAULT d1";
 
 #[tokio::test]
 async fn a_node_answers_from_what_another_has_read_and_from_nothing_that_changed_since() {
@@ -80,7 +80,7 @@ async fn a_node_that_starts_uses_it_but_for_what_nobody_may_have_dropped() {
     // It may be asked before it has looked what it missed.
     eventually(PATIENCE, "the node that starts answers from Redis", async || {
         a.kill9();
-        store.execute("UPDATE kt_outbox SET created_at = created_at - 200000").await;
+        store.execute("UPDATE kt_outbox SET created_at = created_at - 300000").await;
         a.restart();
         assert!(redis.has(VIEW).await);
         asks_for_attributes(&a.device("d1")).await.then_some(())

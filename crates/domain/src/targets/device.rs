@@ -46,7 +46,7 @@ pub async fn authenticate(
     }
     if settings.targettoken_enabled
         && let Some(token) = credentials.target_token
-        && let Some(view) = view::get(&ctx, &settings, controller_id).await?
+        && let Some(view) = view::get(&ctx, controller_id).await?
         && same(&view.token, token)
     {
         return Ok(Some((ctx, settings)));
@@ -77,8 +77,8 @@ pub struct Poll {
 /// cancels the action that it would offer if its maintenance window has lapsed. A poll that changes nothing writes
 /// nothing.
 pub async fn poll(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, address: &str) -> Result<Poll> {
-    let view = heard_of(ctx, settings, controller_id, address).await?;
-    let view = cancel_lapsed(ctx, settings, view).await?;
+    let view = heard_of(ctx, controller_id, address).await?;
+    let view = cancel_lapsed(ctx, view).await?;
     let sleep = sleep(ctx, settings, &view);
     Ok(Poll { view, sleep })
 }
@@ -87,19 +87,18 @@ pub async fn poll(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, add
 /// the target confirms its actions itself, if it does.
 pub async fn poll_confirmation(
     ctx: &Ctx,
-    settings: &TenantSettings,
     controller_id: &str,
     address: &str,
 ) -> Result<(Arc<DeviceView>, Option<auto_confirm::Model>)> {
-    let view = heard_of(ctx, settings, controller_id, address).await?;
+    let view = heard_of(ctx, controller_id, address).await?;
     let auto_confirm = store::auto_confirmation(ctx.db().read(), ctx.tenant_id(), view.target).await?;
     Ok((view, auto_confirm))
 }
 
 /// The view, after noting that the device was heard of.
-async fn heard_of(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, address: &str) -> Result<Arc<DeviceView>> {
-    match view::get(ctx, settings, controller_id).await? {
-        Some(view) if needs_write(ctx, &view, address) => register(ctx, settings, controller_id, address).await,
+async fn heard_of(ctx: &Ctx, controller_id: &str, address: &str) -> Result<Arc<DeviceView>> {
+    match view::get(ctx, controller_id).await? {
+        Some(view) if needs_write(ctx, &view, address) => register(ctx, controller_id, address).await,
         Some(view) => {
             let room = ctx.services().last_seen.note(view.target, ctx.now());
             if !room || ctx.settings().eager_poll_persistence {
@@ -107,18 +106,18 @@ async fn heard_of(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, add
             }
             Ok(view)
         }
-        None => plug_and_play(ctx, settings, controller_id, address).await,
+        None => plug_and_play(ctx, controller_id, address).await,
     }
 }
 
 /// The view after its next action is cancelled, if that action's maintenance window has lapsed.
-async fn cancel_lapsed(ctx: &Ctx, settings: &TenantSettings, view: Arc<DeviceView>) -> Result<Arc<DeviceView>> {
+async fn cancel_lapsed(ctx: &Ctx, view: Arc<DeviceView>) -> Result<Arc<DeviceView>> {
     let lapsed = |next: &&view::NextAction| next.window.as_ref().is_some_and(|window| window.lapsed(ctx.now()));
     let Some(next) = view.next.as_ref().filter(|next| next.kind != NextKind::Cancel).filter(lapsed) else {
         return Ok(view);
     };
     actions::cancel_lapsed(ctx, &view.controller_id, next.id).await?;
-    reread(ctx, settings, &view.controller_id).await
+    reread(ctx, &view.controller_id).await
 }
 
 /// The polling interval, or less, so that the device comes back in time for the maintenance window.
@@ -144,7 +143,7 @@ fn address_of<'a>(ctx: &Ctx, address: &'a str) -> &'a str {
     if ctx.settings().track_remote_ip { address } else { "http://***" }
 }
 
-async fn register(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, address: &str) -> Result<Arc<DeviceView>> {
+async fn register(ctx: &Ctx, controller_id: &str, address: &str) -> Result<Arc<DeviceView>> {
     let mut tx = ctx.begin().await?;
     let target = super::lock(ctx, &tx, controller_id).await?;
     let unknown = target.is(UpdateStatus::Unknown);
@@ -162,15 +161,10 @@ async fn register(ctx: &Ctx, settings: &TenantSettings, controller_id: &str, add
     announcements::updated(ctx, &tx, announcements::Entity::Target, unknown.then_some(target.id));
     tx.emit(Event::TargetsChanged { tenant: ctx.tenant_id().into(), controller_ids: vec![controller_id.into()] });
     tx.commit().await?;
-    reread(ctx, settings, controller_id).await
+    reread(ctx, controller_id).await
 }
 
-async fn plug_and_play(
-    ctx: &Ctx,
-    settings: &TenantSettings,
-    controller_id: &str,
-    address: &str,
-) -> Result<Arc<DeviceView>> {
+async fn plug_and_play(ctx: &Ctx, controller_id: &str, address: &str) -> Result<Arc<DeviceView>> {
     super::check_controller_id(controller_id)?;
     let row = NewTarget {
         address: Some(address_of(ctx, address).into()),
@@ -184,7 +178,7 @@ async fn plug_and_play(
         Err(error) if error.kind == Kind::EntityAlreadyExists => drop(tx),
         Err(error) => return Err(error),
     }
-    reread(ctx, settings, controller_id).await
+    reread(ctx, controller_id).await
 }
 
 /// The row of a target that the server did not know before its device came.
@@ -203,6 +197,6 @@ pub(super) fn plug_and_play_row(controller_id: &str, name: Option<String>, now: 
     }
 }
 
-async fn reread(ctx: &Ctx, settings: &TenantSettings, controller_id: &str) -> Result<Arc<DeviceView>> {
-    view::get(ctx, settings, controller_id).await?.ok_or_else(|| Error::not_found("Target", controller_id))
+async fn reread(ctx: &Ctx, controller_id: &str) -> Result<Arc<DeviceView>> {
+    view::get(ctx, controller_id).await?.ok_or_else(|| Error::not_found("Target", controller_id))
 }

@@ -8,7 +8,8 @@
 //! What a node can't have heard of, it drops before it looks here first: by the outbox when it starts, else everything.
 //!
 //! To drop everything is to end a generation. Its name holds that of the Redis process, so what one has forgotten (a drop that was
-//! not on its disk, or not on its replica) no generation outlives.
+//! not on its disk, or not on its replica) no generation outlives. And where another process answers than the one that has this node's
+//! drops, everything is dropped there first.
 
 use std::{
     collections::HashSet,
@@ -16,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use kettle_cluster::{Away, Event, Events, Redis, Script, outbox};
+use kettle_cluster::{Event, Events, Redis, Script, outbox};
 use kettle_db::{Db, Engine};
 use tokio::sync::Notify;
 
@@ -27,15 +28,15 @@ const FORM: u32 = 1;
 /// How long a read of the database may take to be kept.
 const FILL: Duration = Duration::from_secs(10);
 /// How far back changes are looked for that views may be older than: what a view lives, and a commit that hangs.
-const MISSED_WITHIN: Duration = Duration::from_secs(120);
+const MISSED_WITHIN: Duration = Duration::from_secs(240);
 /// More than these, and everything is dropped.
 const MOST_DROPS: usize = 10_000;
 const BATCH: usize = 256;
 const AGAIN: Duration = Duration::from_secs(1);
 const GENERATION: &str = "views";
 
-/// `KEYS`: generation, view, token; `ARGV`: something new, milliseconds for the token. Returns the view and how long it lives; or
-/// whether the token was left.
+/// `KEYS`: generation, view, token; `ARGV`: something new, milliseconds for the token. Returns the process, and the view and how
+/// long it lives; or whether the token was left.
 static FIND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local process = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') \
@@ -45,9 +46,9 @@ static FIND: LazyLock<Script> = LazyLock::new(|| {
            redis.call('SET', KEYS[1], generation) \
          end \
          local view = redis.call('HMGET', KEYS[2], 'generation', 'row') \
-         if view[1] == generation then return {view[2], redis.call('PTTL', KEYS[2])} end \
-         if redis.call('SET', KEYS[3], generation .. ' ' .. ARGV[1], 'NX', 'PX', ARGV[2]) then return {false, 1} end \
-         return {false, 0}",
+         if view[1] == generation then return {process, view[2], redis.call('PTTL', KEYS[2])} end \
+         if redis.call('SET', KEYS[3], generation .. ' ' .. ARGV[1], 'NX', 'PX', ARGV[2]) then return {process, false, 1} end \
+         return {process, false, 0}",
     )
 });
 
@@ -62,12 +63,20 @@ static FILL_IN: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-static DROP: LazyLock<Script> = LazyLock::new(|| Script::new("return redis.call('DEL', unpack(KEYS))"));
+/// Returns the process.
+static DROP: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "redis.call('DEL', unpack(KEYS)) \
+         return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')",
+    )
+});
 
 pub(super) struct Shared {
     redis: Redis,
     todo: Mutex<Todo>,
     wanted: Notify,
+    /// The Redis process that has this node's drops.
+    process: Mutex<Option<String>>,
 }
 
 /// What was heard of and is not dropped in Redis yet.
@@ -145,7 +154,7 @@ impl Shared {
     pub fn new(redis: Redis) -> Arc<Shared> {
         let waiting = Drops { missed: true, ..Drops::default() };
         let todo = Todo { waiting, ..Todo::default() };
-        Arc::new(Shared { redis, todo: Mutex::new(todo), wanted: Notify::new() })
+        Arc::new(Shared { redis, todo: Mutex::new(todo), wanted: Notify::new(), process: Mutex::default() })
     }
 
     pub async fn find(&self, key: &str) -> Found {
@@ -155,15 +164,19 @@ impl Shared {
         let token = uuid::Uuid::new_v4().to_string();
         let (view, fill) = names(key);
         let (keys, fill_ms) = ([GENERATION, &view, &fill], FILL.as_millis().to_string());
-        match self.redis.run::<(Option<String>, i64)>(&FIND, &keys, &[&token, &fill_ms]).await {
-            Ok((Some(row), left)) => match serde_json::from_str(&row) {
+        match self.redis.run::<(String, Option<String>, i64)>(&FIND, &keys, &[&token, &fill_ms]).await {
+            Ok((process, ..)) if self.process().get_or_insert_with(|| process.clone()) != &process => {
+                self.drop_all();
+                Found::Nothing(None)
+            }
+            Ok((_, Some(row), left)) => match serde_json::from_str(&row) {
                 Ok(row) => Found::Row(Box::new(row), Duration::from_millis(u64::try_from(left).unwrap_or(0))),
                 Err(error) => {
                     tracing::warn!(%error, "a view in Redis can't be read");
                     Found::Nothing(None)
                 }
             },
-            Ok((None, left)) => Found::Nothing((left > 0).then_some(Filling { token })),
+            Ok((_, None, left)) => Found::Nothing((left > 0).then_some(Filling { token })),
             Err(_) => Found::Nothing(None),
         }
     }
@@ -204,7 +217,7 @@ impl Shared {
                 self.wanted.notified().await;
                 continue;
             }
-            let well = self.drop_now(drops, &db, &events).await.is_ok();
+            let well = self.drop_now(drops, &db, &events).await;
             self.todo().done(well);
             if !well {
                 tokio::time::sleep(AGAIN).await;
@@ -212,19 +225,40 @@ impl Shared {
         }
     }
 
-    async fn drop_now(&self, mut drops: Drops, db: &Db, events: &Events) -> Result<(), Away> {
+    /// Whether all of it is done.
+    async fn drop_now(&self, mut drops: Drops, db: &Db, events: &Events) -> bool {
         if drops.missed {
             drops.add(missed(db, events).await);
         }
         if drops.all {
-            return self.redis.run::<i64>(&DROP, &[GENERATION], &[]).await.map(|_| ());
+            return self.drop_names(&[GENERATION]).await;
         }
         let names: Vec<String> = drops.keys.iter().flat_map(|key| <[String; 2]>::from(names(key))).collect();
         for names in names.chunks(2 * BATCH) {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            self.redis.run::<i64>(&DROP, &names, &[]).await?;
+            if !self.drop_names(&names).await {
+                return false;
+            }
         }
-        Ok(())
+        true
+    }
+
+    async fn drop_names(&self, names: &[&str]) -> bool {
+        let Ok(process) = self.redis.run::<String>(&DROP, names, &[]).await else { return false };
+        let known = self.process().clone();
+        if known.is_some_and(|known| known != process) {
+            // It has not what was dropped before.
+            match self.redis.run::<String>(&DROP, &[GENERATION], &[]).await {
+                Ok(still) if still == process => {}
+                _ => return false,
+            }
+        }
+        *self.process() = Some(process);
+        true
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<String>> {
+        self.process.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     fn todo(&self) -> MutexGuard<'_, Todo> {
@@ -250,6 +284,9 @@ async fn missed(db: &Db, events: &Events) -> Drops {
                     Event::TenantConfigurationChanged { .. } => return all,
                     _ => {}
                 }
+                if drops.keys.len() > MOST_DROPS {
+                    return all;
+                }
             }
             drops
         }
@@ -263,7 +300,7 @@ async fn missed(db: &Db, events: &Events) -> Drops {
 
 /// The keys of a view and of its token.
 fn names(key: &str) -> (String, String) {
-    (format!("view:{FORM}:{key}"), format!("view:{FORM}:{key} fill"))
+    (format!("view:{FORM}:{key}"), format!("fill:{FORM}:{key}"))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::{
     cached::Cached,
     ctx::{Ctx, Services},
     error::Result,
-    tenants::{TenantSettings, polling::Interval},
+    tenants::{self, polling::Interval},
 };
 
 /// What the device API answers from: the state of one target, without the address links are built on.
@@ -127,6 +127,11 @@ impl ViewCache {
         self.kept.drop_all();
     }
 
+    /// What is looked for by others' names (a tag's, a type's) may find others now, and with it the polling times.
+    pub fn drop_intervals(&self) {
+        self.kept.drop_all();
+    }
+
     /// Events may have been missed: the first time, those from before this node followed them.
     pub fn lose_track(&self) {
         if self.started.swap(true, Ordering::AcqRel) {
@@ -149,7 +154,7 @@ pub(super) fn key(tenant: &str, controller_id: &str) -> Box<str> {
 }
 
 /// The view of a target: from the caches while the event channel is whole, else by one read. `None`: no such target.
-pub(super) async fn get(ctx: &Ctx, settings: &TenantSettings, controller_id: &str) -> Result<Option<Arc<DeviceView>>> {
+pub(super) async fn get(ctx: &Ctx, controller_id: &str) -> Result<Option<Arc<DeviceView>>> {
     let Services { events, views, .. } = &**ctx.services();
     let key = key(ctx.tenant_id(), controller_id);
     let begun = Instant::now();
@@ -161,6 +166,8 @@ pub(super) async fn get(ctx: &Ctx, settings: &TenantSettings, controller_id: &st
         return Ok(Some(kept.view));
     }
     let reading = views.kept.begin(&key);
+    // Not before: a change of theirs that this node hears of now drops what is read here.
+    let Some(settings) = tenants::settings(ctx.services(), &ctx.tenant).await? else { return Ok(None) };
     let shared = views.shared.get().filter(|_| whole);
     let found = match shared {
         Some(shared) => shared.find(&key).await,
@@ -177,7 +184,7 @@ pub(super) async fn get(ctx: &Ctx, settings: &TenantSettings, controller_id: &st
         }
     };
     // Not shared: what a tenant's polling time is, another node may not have heard yet.
-    let interval = poll_status::interval(ctx, settings, row.id).await?;
+    let interval = poll_status::interval(ctx, &settings, row.id).await?;
     let view = Arc::new(row.view(controller_id, interval));
     views.kept.keep(reading, key, Kept { view: view.clone(), until: begun + live });
     Ok(Some(view))
