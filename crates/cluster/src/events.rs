@@ -98,6 +98,7 @@ const GOSSIP_AT_ONCE: usize = 1_024;
 /// Events that were read longer ago than this, two looks and some, are too old to answer by.
 const FRESH: Duration = Duration::from_secs(3);
 const ALONE: u64 = u64::MAX;
+const UNKNOWN: u64 = u64::MAX;
 
 /// The event channel of one node.
 #[derive(Clone)]
@@ -107,6 +108,8 @@ struct Inner {
     node: String,
     listeners: RwLock<Vec<(Listener, GapListener)>>,
     whole: AtomicBool,
+    /// When all others knew that this node is here and waited for it, in milliseconds after `began`; [`UNKNOWN`]: not yet.
+    known_at: AtomicU64,
     /// When what others had to tell was last read to its end, in milliseconds after `began`; [`ALONE`]: there are no others.
     caught_up: AtomicU64,
     began: Instant,
@@ -136,6 +139,7 @@ impl Events {
             node,
             listeners: RwLock::default(),
             whole: AtomicBool::new(true),
+            known_at: AtomicU64::new(0),
             caught_up: AtomicU64::new(ALONE),
             began: Instant::now(),
             wake_others: Notify::new(),
@@ -171,8 +175,25 @@ impl Events {
     /// Whether no event of another node can have been missed. While false, caches must not be answered from.
     ///
     /// A process that was paused can't know what it missed: until it has looked again, the time since its last look says so.
+    /// And a node that joins is not whole before it has looked at what the others did until they waited for it.
     pub fn whole(&self) -> bool {
-        self.0.whole.load(Ordering::Acquire) && self.since_caught_up() < FRESH
+        let known_at = self.0.known_at.load(Ordering::Acquire);
+        self.0.whole.load(Ordering::Acquire)
+            && known_at != UNKNOWN
+            && self.0.caught_up.load(Ordering::Acquire) >= known_at
+            && self.since_caught_up() < FRESH
+    }
+
+    /// This node joins others, which do not wait for it yet.
+    pub(crate) fn joins(&self) {
+        self.0.known_at.store(UNKNOWN, Ordering::Release);
+    }
+
+    /// From now on all of them wait for it.
+    pub(crate) fn joined(&self) {
+        // The next millisecond: a look that has begun in this one may have begun before.
+        let now = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(0) + 1;
+        let _ = self.0.known_at.compare_exchange(UNKNOWN, now, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// How long ago all that others had to tell was known here.

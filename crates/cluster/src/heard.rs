@@ -59,6 +59,16 @@ impl Heard {
         settle(&mut state);
     }
 
+    /// Who else is alive.
+    pub(crate) fn others(&self) -> HashSet<String> {
+        self.state().others.keys().cloned().collect()
+    }
+
+    /// A node that joins hears from now on. Whether it is one that is waited for.
+    pub(crate) fn hears(&self, node: &str) -> bool {
+        self.state().others.get_mut(node).map(|quick| *quick = true).is_some()
+    }
+
     /// How many nodes are alive, this one included.
     pub(crate) fn nodes(&self) -> usize {
         self.state().others.len() + 1
@@ -214,10 +224,13 @@ mod tests {
         here.expect(1).unwrap().wait().await;
         assert!(here.expect(2).is_none(), "b did not answer in time");
         here.said("b", "a", "a:1");
-        let hearing = here.expect(3).unwrap();
+        here.expect(3).unwrap().wait().await;
+        assert!(here.expect(4).is_none(), "nor this time");
+        assert!(here.hears("b") && !here.hears("c"), "it has joined anew; and a stranger");
+        let hearing = here.expect(5).unwrap();
         here.set_others(&others(&[]));
         hearing.wait().await;
-        assert!(here.expect(4).is_none(), "b is gone");
+        assert!(here.expect(6).is_none(), "b is gone");
     }
 
     #[test]

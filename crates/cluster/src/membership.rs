@@ -8,19 +8,32 @@ use std::{collections::HashSet, time::Duration};
 
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
-use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    sync::{
+        broadcast::{self, error::RecvError},
+        watch,
+    },
+    task::JoinHandle,
+    time::{MissedTickBehavior, timeout},
+};
 
-use crate::{Clock, Events, lease::millis};
+use crate::{Clock, Events, Gossip, lease::millis};
 
 /// Between two heartbeats.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Between two announcements of a node that joins.
+const SAY_EVERY: Duration = Duration::from_millis(100);
+/// After this time every node that lives has seen the row of a node that joins.
+const SEEN_AFTER: Duration = Duration::from_secs(3);
 /// A node that has not been seen for so long is taken for dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// Rows of nodes that died are kept for so long, for people to see.
 const SHOWN_FOR: Duration = Duration::from_secs(15 * 60);
 /// The topic of gossip by which a node says that it came or goes; the others look then.
 const TOPIC: &str = "members";
+const CAME: &str = "came";
+/// The topic by which it is told, by its name, that another node waits for it from now on.
+const KNOWN: &str = "known";
 
 /// What a node says of itself.
 #[derive(Clone, Debug)]
@@ -59,20 +72,31 @@ impl Membership {
     pub async fn join(db: &Db, events: &Events, clock: &Clock, about: About) -> Result<Membership, DbErr> {
         let member = Member { db: db.clone(), events: events.clone(), clock: clock.clone(), about };
         member.beat().await?;
+        if !events.hearing().others().is_empty() {
+            events.joins();
+        }
         let (stop, stopped) = watch::channel(false);
         let beating = tokio::spawn(member.beat_on(stopped));
         Ok(Membership { db: db.clone(), events: events.clone(), stop, beating })
     }
 
-    /// Tells the others that this node is here as soon as it hears of them, so that they wait for it before the next heartbeat. To
-    /// be called once the event channel is being joined.
+    /// Tells the others that this node is here, until each says that it waits for it from now on: before that, what they
+    /// acknowledge this node need not have heard, and it answers from no cache. To be called once the event channel is being
+    /// joined.
     pub fn announce(&self) {
         let events = self.events.clone();
         tokio::spawn(async move {
-            while !events.whole() {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            events.say(TOPIC, "came".into());
+            let mut gossip = events.gossip();
+            let mut unaware = events.hearing().others();
+            // Some may be dead, or not be reached: those that live see the row.
+            let _ = timeout(SEEN_AFTER, async {
+                while !unaware.is_empty() {
+                    events.say(TOPIC, CAME.into());
+                    let _ = timeout(SAY_EVERY, greetings(&mut gossip, events.node(), &mut unaware)).await;
+                }
+            })
+            .await;
+            events.joined();
         });
     }
 
@@ -90,6 +114,19 @@ impl Membership {
     }
 }
 
+/// Takes those out of `unaware` that say that they know this node; returns when none is left.
+async fn greetings(gossip: &mut broadcast::Receiver<Gossip>, node: &str, unaware: &mut HashSet<String>) {
+    while !unaware.is_empty() {
+        match gossip.recv().await {
+            Ok(heard) if heard.topic == KNOWN && heard.text == node => {
+                unaware.remove(&heard.node);
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 struct Member {
     db: Db,
     events: Events,
@@ -103,17 +140,24 @@ impl Member {
         let mut beats = tokio::time::interval(BEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = beats.tick() => {}
+            let heard = tokio::select! {
+                _ = beats.tick() => None,
                 heard = gossip.recv() => match heard {
-                    Ok(heard) if heard.topic == TOPIC => {}
+                    Ok(heard) if heard.topic == TOPIC => Some(heard),
                     _ => continue,
                 },
                 _ = stopped.wait_for(|stopped| *stopped) => return,
-            }
+            };
             // A database that is away is told of by those who need it.
             if let Err(error) = self.beat().await {
                 tracing::debug!(%error, "a heartbeat could not be written");
+                continue;
+            }
+            if let Some(Gossip { node, text, .. }) = heard
+                && text == CAME
+                && self.events.hearing().hears(&node)
+            {
+                self.events.say(KNOWN, node);
             }
         }
     }
