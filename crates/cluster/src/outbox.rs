@@ -17,8 +17,8 @@ use sqlx::postgres::{PgListener, PgPool};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
-    Announcement, Event, Events, Gossip, Lease, LeaseError, Tx, events::Origin, jobs::JobContext, rabbitmq::Link,
-    service::json,
+    Announcement, Event, Events, Gossip, Lease, LeaseError, Tx, events::Origin, jobs::JobContext, lease::millis,
+    rabbitmq::Link, service::json,
 };
 
 const CHANNEL: &str = "kettle_events";
@@ -112,8 +112,7 @@ pub(crate) async fn announcements(db: &Db, node: &str, since: i64, after: i64, l
 pub async fn lately(db: &Db, within: Duration, limit: u64) -> Result<Vec<Event>, DbErr> {
     let now = db.engine().now_ms();
     let sql = format!("SELECT payload FROM kt_outbox WHERE created_at > {now} - $1 AND kind <> $2 LIMIT $3");
-    let within = i64::try_from(within.as_millis()).unwrap_or(i64::MAX);
-    let values = [within.into(), ANNOUNCEMENT.into(), limit.into()];
+    let values = [millis(within).into(), ANNOUNCEMENT.into(), limit.into()];
     let rows = db.read().query_all_raw(db.engine().statement(&sql, values)).await?;
     let event = |row: &QueryResult| {
         let payload: String = row.try_get("", "payload")?;

@@ -102,9 +102,7 @@ async fn on_one_database_an_event_is_heard_once_and_also_while_the_broker_is_awa
     }
     // Longer than from one look at the outbox to the next: what it tells has been heard.
     crate::harness::linger(Duration::from_millis(2_500)).await;
-    // But for one that was under way for longer, on a machine that is busy.
-    let heard = b.heard().len();
-    assert!((50..55).contains(&heard), "{heard} events were heard");
+    assert_eq!(b.heard().len(), 50);
 
     broker.kill9();
     eventually(PATIENCE, "b notices", async || b.events.broker().unwrap().err()).await;
