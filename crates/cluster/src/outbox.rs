@@ -164,11 +164,11 @@ impl Waking {
         }
     }
 
-    /// Whether the event of this row has been heard already.
-    fn knows(&self, row: i64) -> bool {
+    /// Tells the event of a row, if it has not been heard already.
+    fn once(&self, row: i64, tell: impl FnOnce()) {
         match self {
-            Waking::Database(_) => false,
-            Waking::Broker(link) => link.knows(row),
+            Waking::Database(_) => tell(),
+            Waking::Broker(link) => link.once(row, tell),
         }
     }
 }
@@ -216,19 +216,21 @@ pub(crate) async fn look(events: &Events, db: &Db, mut waking: Waking) -> Result
         snapshot = next;
         for Seen { id, node, payload, age_ms } in rows {
             let origin = if node == events.node() { Origin::Here } else { Origin::Elsewhere };
-            if origin == Origin::Here && !events.own().read(id) || waking.knows(id) {
+            if origin == Origin::Here && !events.own().read(id) {
                 continue;
             }
-            events.lagged(age_ms);
-            match serde_json::from_str(&payload) {
-                Ok(event) => events.deliver(&event, origin),
-                // A newer node may send kinds that this one does not know: then nothing cached can be trusted.
-                Err(error) => {
-                    tracing::warn!(%error, payload, "an event of another node is unknown here; dropping all caches");
-                    events.gap();
-                    events.mended();
+            waking.once(id, || {
+                events.lagged(age_ms);
+                match serde_json::from_str(&payload) {
+                    Ok(event) => events.deliver(&event, origin),
+                    // A newer node may send kinds that this one does not know: then nothing cached can be trusted.
+                    Err(error) => {
+                        tracing::warn!(%error, payload, "an event of another node is unknown here; dropping all caches");
+                        events.gap();
+                        events.mended();
+                    }
                 }
-            }
+            });
             if origin == Origin::Elsewhere {
                 events.applied(&node, id);
             }

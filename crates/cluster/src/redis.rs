@@ -1,7 +1,7 @@
 //! Redis, where it is wanted: what nodes count together, and what may be lost. Nothing that must not be lost lives here alone.
 //!
-//! A Redis that is away, or hangs, must hold up no request: whoever asks gets [`Away`] within the timeout, and at once for
-//! a second after that, and goes on without it.
+//! A Redis that is away, or hangs, must hold up no request: whoever asks gets [`Away`] within the timeout, and goes on
+//! without it. After that nobody waits for it but one request each second, until it answers.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
-/// After a failure, nobody waits for Redis for this long.
+/// After a failure, Redis is asked again after this long.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
@@ -92,9 +92,14 @@ impl Redis {
 
     /// Runs a script. `keys` are without the prefix.
     pub async fn run<T: FromRedisValue>(&self, script: &Script, keys: &[&str], args: &[&str]) -> Result<T, Away> {
-        if self.now_ms() < self.0.left_alone_until.load(Ordering::Relaxed) {
+        if self.is_left_alone() {
             return Err(Away("it did not a moment ago".into()));
         }
+        self.insist(script, keys, args).await
+    }
+
+    /// As [`Redis::run`], and also if it did not answer a moment ago: for those who would be wrong without it.
+    pub async fn insist<T: FromRedisValue>(&self, script: &Script, keys: &[&str], args: &[&str]) -> Result<T, Away> {
         let mut call = script.lua.prepare_invoke();
         for key in keys {
             call.key(format!("{}{key}", self.0.settings.prefix));
@@ -102,16 +107,22 @@ impl Redis {
         for arg in args {
             call.arg(*arg);
         }
-        let mut connection = self.0.connection.clone();
-        match tokio::time::timeout(self.0.settings.timeout, call.invoke_async(&mut connection)).await {
+        let ask = async || call.invoke_async(&mut self.0.connection.clone()).await;
+        let ask_twice = async {
+            match ask().await {
+                // That a connection broke, or could not be made, is what the next to use it is told first.
+                Err(error) if !is_answer(&error) => ask().await,
+                answer => answer,
+            }
+        };
+        match tokio::time::timeout(self.0.settings.timeout, ask_twice).await {
             Ok(Ok(answer)) => {
-                if self.0.away.load(Ordering::Relaxed) && self.0.away.swap(false, Ordering::Relaxed) {
-                    tracing::info!("Redis is back");
-                }
+                self.back();
                 Ok(answer)
             }
             // It answers: what else it is used for goes on.
             Ok(Err(error)) if is_answer(&error) => {
+                self.back();
                 let error = error_text(&error);
                 if !script.refused.swap(true, Ordering::Relaxed) {
                     tracing::warn!(error, "Redis refuses what it is asked; this node does without it");
@@ -123,9 +134,29 @@ impl Redis {
         }
     }
 
+    /// Whether it is not to be asked now. Of many who want to know when its time is over, one is told that it is.
+    fn is_left_alone(&self) -> bool {
+        if !self.0.away.load(Ordering::Relaxed) {
+            return false;
+        }
+        let until = self.0.left_alone_until.load(Ordering::Relaxed);
+        let again = self.leave_alone_until();
+        let swap = |of: &AtomicU64| of.compare_exchange(until, again, Ordering::Relaxed, Ordering::Relaxed);
+        self.now_ms() < until || swap(&self.0.left_alone_until).is_err()
+    }
+
+    fn leave_alone_until(&self) -> u64 {
+        self.now_ms().saturating_add(millis(LEFT_ALONE))
+    }
+
+    fn back(&self) {
+        if self.0.away.load(Ordering::Relaxed) && self.0.away.swap(false, Ordering::Relaxed) {
+            tracing::info!("Redis is back");
+        }
+    }
+
     fn gone(&self, error: String) -> Away {
-        let until = self.now_ms().saturating_add(millis(LEFT_ALONE));
-        self.0.left_alone_until.store(until, Ordering::Relaxed);
+        self.0.left_alone_until.store(self.leave_alone_until(), Ordering::Relaxed);
         if !self.0.away.swap(true, Ordering::Relaxed) {
             tracing::warn!(error, "Redis is away; until it is back, this node does without it");
         }

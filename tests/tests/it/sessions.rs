@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{Answer, Engine, Redis, Server, Store, basic, eventually, on_each_engine};
+use crate::harness::{Answer, Engine, Link, Redis, Server, Store, basic, eventually, on_each_engine};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TARGETS: &str = "/rest/v1/targets";
@@ -268,4 +268,29 @@ async fn redis_keeps_them_and_the_database_does_while_it_is_away() {
     })
     .await;
     get(&b, &fourth).await.expect(200);
+}
+
+/// It leaves Redis alone for a second after a failure; what it would be wrong about, it asks all the same.
+#[tokio::test]
+async fn a_node_knows_what_is_in_redis_as_soon_as_it_reaches_it_again() {
+    let redis = Redis::start();
+    let link = Link::to(format!("127.0.0.1:{}", redis.port));
+    let own = redis.settings();
+    let settings: Vec<&str> = own.iter().map(String::as_str).collect();
+    let a = Server::start_with(Engine::Postgres, &settings).await;
+    let b = a.another_node_with(&[settings[0], &format!("spring.data.redis.port={}", link.port)]).await;
+    let cookie = open(&a, "admin", "admin").await;
+    for _ in 0..3 {
+        get(&b, &cookie).await.expect(200);
+        link.cut();
+        get(&b, &cookie).await.expect(401);
+        link.mend();
+        get(&b, &cookie).await.expect(200);
+        link.cut();
+        get(&b, &cookie).await.expect(401);
+        with(&b, &cookie, Method::DELETE, "/session").await.expect(401);
+        link.mend();
+    }
+    with(&b, &cookie, Method::DELETE, "/session").await.expect_empty(204);
+    get(&a, &cookie).await.expect(401);
 }

@@ -137,13 +137,18 @@ impl Hearer {
         metrics::heard("kettle");
         match message::read(delivery) {
             Ok(Heard::Event { row, at, event }) => {
-                self.events.deliver(&event, Origin::Elsewhere);
-                if let Some(at) = at {
-                    self.events.lagged(self.clock.now_ms().saturating_sub(at).max(0));
-                }
-                if let Some(row) = row {
-                    self.link.heard_row(row);
-                    self.events.applied(&node, row);
+                let tell = || {
+                    self.events.deliver(&event, Origin::Elsewhere);
+                    if let Some(at) = at {
+                        self.events.lagged(self.clock.now_ms().saturating_sub(at).max(0));
+                    }
+                };
+                match row {
+                    Some(row) => {
+                        self.link.once(row, tell);
+                        self.events.applied(&node, row);
+                    }
+                    None => tell(),
                 }
             }
             Ok(Heard::Gossip { topic, text }) => self.events.hear(Gossip { node, topic, text }),

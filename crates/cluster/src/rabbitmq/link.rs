@@ -3,10 +3,10 @@
 use std::{
     collections::HashSet,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
@@ -16,6 +16,8 @@ use crate::outbox::{LOOK_EVERY, Row};
 
 /// How often the outbox is looked into while the broker is away.
 const LOOK_EVERY_WITHOUT: Duration = Duration::from_millis(100);
+/// A row's event that was told is known for as long as this at least: far longer than a look takes, or a message is under way.
+const KNOWN_FOR: Duration = Duration::from_secs(10);
 
 /// A node's connections to the broker, as the rest of it sees them.
 #[derive(Debug)]
@@ -30,15 +32,26 @@ pub struct Link {
     told: Mutex<Result<(), String>>,
     heard: Mutex<Result<(), String>>,
     hearing: AtomicBool,
-    rows: Mutex<Rows>,
+    told_here: Mutex<Rows>,
 }
 
-/// Of which rows events were heard since the last look into the outbox, and between that and the one before: what was heard
-/// during a look, it may not have seen.
-#[derive(Debug, Default)]
+/// The rows whose events this node was told of late, be it over the broker or by the outbox.
+#[derive(Debug)]
 struct Rows {
     current: HashSet<i64>,
     previous: HashSet<i64>,
+    /// When the previous ones were the current.
+    turned: Instant,
+}
+
+impl Rows {
+    fn knows(&mut self, row: i64) -> bool {
+        if self.turned.elapsed() >= KNOWN_FOR {
+            self.turned = Instant::now();
+            self.previous = std::mem::take(&mut self.current);
+        }
+        self.current.contains(&row) || self.previous.contains(&row)
+    }
 }
 
 impl Default for Link {
@@ -52,7 +65,7 @@ impl Default for Link {
             told: not_yet(),
             heard: not_yet(),
             hearing: AtomicBool::new(false),
-            rows: Mutex::default(),
+            told_here: Mutex::new(Rows { current: HashSet::new(), previous: HashSet::new(), turned: Instant::now() }),
         }
     }
 }
@@ -88,31 +101,21 @@ impl Link {
         self.look.notify_one();
     }
 
-    /// The event of a row was heard over the broker.
-    pub fn heard_row(&self, row: i64) {
-        self.rows().current.insert(row);
-    }
-
-    /// Whether the event of a row was heard over the broker, of late.
-    pub fn knows(&self, row: i64) -> bool {
-        let rows = self.rows();
-        rows.current.contains(&row) || rows.previous.contains(&row)
+    /// Tells the event of a row to this node if that was not done before: the broker brings it, and the outbox has it. When this
+    /// returns it is told, whoever did it.
+    pub fn once(&self, row: i64, tell: impl FnOnce()) {
+        let mut rows = self.told_here.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rows.knows(row) {
+            tell();
+            rows.current.insert(row);
+        }
     }
 
     /// Returns when it is time to look into the outbox: soon if the broker is away.
     pub async fn next_look(&self) {
-        {
-            // What was heard before the last look, that look has seen.
-            let mut rows = self.rows();
-            rows.previous = std::mem::take(&mut rows.current);
-        }
         let pause = if self.hearing.load(Ordering::Acquire) { LOOK_EVERY } else { LOOK_EVERY_WITHOUT };
         // Either way it is time.
         let _ = tokio::time::timeout(pause, self.look.notified()).await;
-    }
-
-    fn rows(&self) -> MutexGuard<'_, Rows> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether both connections are there, or why not.

@@ -1,6 +1,6 @@
 //! Hearing: what other Kettle nodes tell, what hawkBit nodes tell, and what nobody can read.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kettle_cluster::{
     Event, Gossip, Lease, ServiceEvent,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{FAN_OUT, KETTLE, Node, PATIENCE, Peer, SERVICE, TRAVEL, changed, settings};
-use crate::harness::{Broker, Engine, Store, eventually, on_each_store, table};
+use crate::harness::{Broker, Engine, Link, Store, eventually, linger, on_each_store, table};
 
 /// Two nodes with databases of their own: what one hears of the other, it hears over the broker.
 async fn strangers(
@@ -101,7 +101,7 @@ async fn on_one_database_an_event_is_heard_once_and_also_while_the_broker_is_awa
         b.hears(&event).await;
     }
     // Longer than from one look at the outbox to the next: what it tells has been heard.
-    crate::harness::linger(Duration::from_millis(2_500)).await;
+    linger(Duration::from_millis(2_500)).await;
     assert_eq!(b.heard().len(), 50);
 
     broker.kill9();
@@ -120,6 +120,31 @@ async fn on_one_database_an_event_is_heard_once_and_also_while_the_broker_is_awa
     let again = changed(&["again"]);
     a.tell(&again).await;
     b.hears(&again).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_outbox_told_is_not_heard_again_when_the_broker_brings_it_later() {
+    let store = Store::migrated(Engine::Postgres).await;
+    let host = Broker::shared().virtual_host();
+    let way = Link::to(format!("127.0.0.1:{}", host.broker.port));
+    let mut far = settings(&host);
+    far.broker.addresses[0].port = way.port;
+    let a = Node::connected(&store.db, "a", &host).await;
+    let b = Node::with(&store.another_node().await, "b", far).await;
+    b.until_connected().await;
+    eventually(TRAVEL, "it is whole", async || b.events.whole().then_some(())).await;
+    let mut gossip = b.events.gossip();
+    // From one look at the outbox to the next it is a second.
+    way.slow(Duration::from_secs(3));
+    let told = Instant::now();
+    for n in 0..10 {
+        a.tell(&changed(&[&n.to_string()])).await;
+    }
+    b.hears(&changed(&["9"])).await;
+    assert!(told.elapsed() < Duration::from_secs(3), "the outbox tells it first");
+    a.events.say("limits", "the last message".to_owned());
+    timeout(TRAVEL, gossip.recv()).await.expect("gossip").unwrap();
+    assert_eq!(b.heard().len(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,20 +82,29 @@ impl Sessions {
     /// Whose session it is, which goes on by being asked for. `None`: there is none, or there is none any more.
     pub async fn find(&self, secret: &str) -> Result<Option<(Login, Session)>> {
         let id = id(secret);
-        let stored = match &self.redis {
-            Some(redis) => redis::find(redis, &id, self.lifetime).await.unwrap_or_default(),
-            None => None,
-        };
-        let stored = match stored {
-            Some(stored) => Some(stored),
-            None => self.find_in_database(&id).await?,
-        };
-        let Some(Stored { session, proof }) = stored else { return Ok(None) };
+        let Some(Stored { session, proof }) = self.find_stored(&id).await? else { return Ok(None) };
         // Digests of secrets: their comparison tells nothing of either.
         if self.users.proof(&session.username, secret).as_ref() != Some(&proof) {
             return Ok(None);
         }
         Ok(self.users.login(&session.username).map(|login| (login, session)))
+    }
+
+    async fn find_stored(&self, id: &str) -> Result<Option<Stored>> {
+        let Some(redis) = &self.redis else { return self.find_in_database(id).await };
+        let (in_redis, is_away) = match redis::find(redis, id, self.lifetime).await {
+            Ok(found) => (found, false),
+            Err(_) => (None, true),
+        };
+        let found = match in_redis {
+            Some(stored) => Some(stored),
+            None => self.find_in_database(id).await?,
+        };
+        if found.is_none() && is_away {
+            // This node may be the last to learn that Redis is back.
+            return Ok(redis::find_still(redis, id, self.lifetime).await.unwrap_or_default());
+        }
+        Ok(found)
     }
 
     async fn find_in_database(&self, id: &str) -> Result<Option<Stored>> {

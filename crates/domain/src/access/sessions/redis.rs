@@ -64,21 +64,33 @@ pub(super) async fn insert(
     Ok(Session { username: username.to_owned(), created_at, expires_at })
 }
 
+/// What `FIND` answers.
+type Found = Option<(String, String, i64, i64)>;
+
 pub(super) async fn find(redis: &Redis, id: &str, lifetime: Lifetime) -> Result<Option<Stored>, Away> {
     let (idle, longest) = millis(lifetime);
-    let found: Option<(String, String, i64, i64)> = redis.run(&FIND, &[&key(id)], &[&idle, &longest]).await?;
-    Ok(found.map(|(username, proof, created_at, expires_at)| Stored {
-        session: Session { username, created_at, expires_at },
-        proof,
-    }))
+    let found: Found = redis.run(&FIND, &[&key(id)], &[&idle, &longest]).await?;
+    Ok(stored(found))
+}
+
+/// As [`find`], also if Redis did not answer a moment ago.
+pub(super) async fn find_still(redis: &Redis, id: &str, lifetime: Lifetime) -> Result<Option<Stored>, Away> {
+    let (idle, longest) = millis(lifetime);
+    let found: Found = redis.insist(&FIND, &[&key(id)], &[&idle, &longest]).await?;
+    Ok(stored(found))
+}
+
+fn stored(found: Found) -> Option<Stored> {
+    let (username, proof, created_at, expires_at) = found?;
+    Some(Stored { session: Session { username, created_at, expires_at }, proof })
 }
 
 pub(super) async fn delete(redis: &Redis, id: &str) -> Result<(), Away> {
-    redis.run::<i64>(&DELETE, &[&key(id)], &[]).await.map(drop)
+    redis.insist::<i64>(&DELETE, &[&key(id)], &[]).await.map(drop)
 }
 
 pub(super) async fn delete_of(redis: &Redis, username: &str) -> Result<(), Away> {
-    redis.run::<i64>(&DELETE_OF, &[&key_of(username)], &[]).await.map(drop)
+    redis.insist::<i64>(&DELETE_OF, &[&key_of(username)], &[]).await.map(drop)
 }
 
 fn millis(lifetime: Lifetime) -> (String, String) {
