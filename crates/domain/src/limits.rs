@@ -75,7 +75,8 @@ fn key(client: Client<'_>, part: Part, kind: Kind) -> Key {
     });
     match client {
         Client::Address(IpAddr::V4(ip)) => text.extend(ip.octets()),
-        Client::Address(IpAddr::V6(ip)) => text.extend(ip.octets()),
+        // One client has all addresses of a /64.
+        Client::Address(IpAddr::V6(ip)) => text.extend(ip.octets().iter().take(8)),
         Client::Device(tenant, controller_id) => {
             text.extend_from_slice(b"device ");
             text.extend_from_slice(tenant.id().as_bytes());
@@ -106,5 +107,12 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let of = |ip: &str| key(Client::Address(ip.parse().unwrap()), Part::Device, Kind::Read);
+        assert!(of("2001:db8::1") == of("2001:db8::ffff:0:0:2"));
+        assert!(of("2001:db8::1") != of("2001:db8:0:1::1"));
     }
 }

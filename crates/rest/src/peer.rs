@@ -45,14 +45,18 @@ pub(crate) fn within(nets: &[IpNet], ip: Option<IpAddr>) -> bool {
     ip.is_some_and(|ip| nets.iter().any(|net| net.contains(&ip)))
 }
 
-/// The client: the first address in the proxy's header, if the peer is a trusted proxy, else the peer.
+/// The client: whom the peer names in its header, if it is a trusted proxy, and so on from proxy to proxy. They append: what is
+/// left of the first that is not trusted, anybody may have written.
 pub(crate) fn client(peer: Option<IpAddr>, headers: &HeaderMap, http: &HttpSettings) -> Option<IpAddr> {
-    if within(&http.trusted_proxies, peer) {
-        let named = headers.get_all(http.remote_ip_header.as_str()).iter().filter_map(|v| v.to_str().ok());
-        let first = named.flat_map(|value| value.split(',')).find_map(address);
-        return first.or(peer);
+    let lines = headers.get_all(http.remote_ip_header.as_str()).iter().rev();
+    let mut named = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',')).map(address);
+    let mut client = peer;
+    while within(&http.trusted_proxies, client)
+        && let Some(Some(before)) = named.next()
+    {
+        client = Some(before);
     }
-    peer
+    client
 }
 
 /// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]:4711`.
@@ -75,7 +79,10 @@ mod tests {
         for (peer, header, expected) in [
             ("192.0.2.9", "198.51.100.1", "192.0.2.9"),
             ("10.1.1.1", "198.51.100.1", "198.51.100.1"),
-            ("10.1.1.1", "unknown, 198.51.100.1, 203.0.113.5", "198.51.100.1"),
+            ("10.1.1.1", "192.0.2.7, 198.51.100.1", "198.51.100.1"),
+            ("10.1.1.1", "192.0.2.7, 198.51.100.1, 10.2.2.2, fd00::2", "198.51.100.1"),
+            ("10.1.1.1", "10.3.3.3, 10.2.2.2", "10.3.3.3"),
+            ("10.1.1.1", "192.0.2.7, unknown, 10.2.2.2", "10.2.2.2"),
             ("10.1.1.1", "198.51.100.1:4711", "198.51.100.1"),
             ("10.1.1.1", "[2001:db8::1]:4711", "[2001:db8::1]"),
             ("10.1.1.1", "2001:db8::1", "[2001:db8::1]"),
@@ -83,10 +90,15 @@ mod tests {
             ("10.1.1.1", "nonsense", "10.1.1.1"),
             ("10.1.1.1", "", "10.1.1.1"),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("x-forwarded-for", header.parse().unwrap());
-            let client = client(Some(peer.parse().unwrap()), &headers, &http).unwrap();
-            assert_eq!(Host(client).to_string(), expected, "{peer} with {header:?}");
+            let in_lines = header.split(", ").map(|part| part.parse().unwrap());
+            for lines in [vec![header.parse().unwrap()], in_lines.collect()] {
+                let mut headers = HeaderMap::new();
+                for line in lines {
+                    headers.append("x-forwarded-for", line);
+                }
+                let client = client(Some(peer.parse().unwrap()), &headers, &http).unwrap();
+                assert_eq!(Host(client).to_string(), expected, "{peer} with {header:?}");
+            }
         }
     }
 }
