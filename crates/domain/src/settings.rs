@@ -182,7 +182,7 @@ impl Default for Settings {
             poll_persistence_flush: Duration::from_secs(10),
             eager_poll_persistence: false,
             track_remote_ip: true,
-            cache_ttl: Duration::from_secs(10),
+            cache_ttl: Duration::from_secs(60),
             cached_targets: 100_000,
             auto_assign: AutoAssign::default(),
             artifact_urls: ArtifactUrls::default(),

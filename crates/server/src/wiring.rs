@@ -67,7 +67,7 @@ pub fn sessions(config: &Config, db: &Db, redis: Option<&Redis>, users: &Arc<Use
 
 /// `None`: views are a node's own.
 pub fn shares_views(config: &Config, redis: Option<&Redis>) -> Option<Redis> {
-    let used = config.redis.as_ref().is_some_and(|redis| redis.cache);
+    let used = config.redis.as_ref().is_some_and(|redis| redis.cache) && !config.cache.ttl.is_zero();
     redis.filter(|_| used).cloned()
 }
 

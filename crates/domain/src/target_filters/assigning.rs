@@ -14,8 +14,6 @@ use crate::{
 
 const CACHED_TENANTS: u64 = 10_000;
 const SHARDS: usize = 64;
-/// A net below the events: no list is older than this.
-const LIVE: Duration = Duration::from_secs(60);
 
 /// A filter that assigns a set.
 pub(super) struct Assigning {
@@ -75,7 +73,7 @@ pub(super) struct AssigningCache(Cached<Tenant, Arc<Vec<Assigning>>>);
 impl AssigningCache {
     /// With a time to live of zero, nothing is kept.
     pub fn new(ttl: Duration) -> AssigningCache {
-        AssigningCache(Cached::new(if ttl.is_zero() { 0 } else { CACHED_TENANTS }, LIVE, SHARDS))
+        AssigningCache(Cached::new(if ttl.is_zero() { 0 } else { CACHED_TENANTS }, ttl, SHARDS))
     }
 
     /// Whether no filter of the tenant assigns anything, as far as this node knows without asking.

@@ -21,12 +21,14 @@ use kettle_cluster::{Event, Events, Redis, Script, outbox};
 use kettle_db::{Db, Engine};
 use tokio::sync::Notify;
 
-use super::view::{LIVE, Row, key};
+use super::view::{Row, key};
 
 /// The form of [`Row`], to be counted up when it changes: a node does not know those of others.
 const FORM: u32 = 1;
-/// How long a read of the database may take to be kept.
-const FILL: Duration = Duration::from_secs(10);
+/// No view lives longer, however long one may that a node keeps for itself.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The part of a view's life that a read of the database may take to be kept.
+const FILL: u32 = 6;
 /// How far back changes are looked for that views may be older than: what a view lives, and a commit that hangs.
 const MISSED_WITHIN: Duration = Duration::from_secs(240);
 /// More than these, and everything is dropped.
@@ -73,6 +75,7 @@ static DROP: LazyLock<Script> = LazyLock::new(|| {
 
 pub(super) struct Shared {
     redis: Redis,
+    live: Duration,
     todo: Mutex<Todo>,
     wanted: Notify,
     /// The Redis process that has this node's drops.
@@ -151,10 +154,16 @@ pub(super) enum Found {
 
 impl Shared {
     /// Of a node that has heard of nothing yet.
-    pub fn new(redis: Redis) -> Arc<Shared> {
+    pub fn new(redis: Redis, live: Duration) -> Arc<Shared> {
         let waiting = Drops { missed: true, ..Drops::default() };
         let todo = Todo { waiting, ..Todo::default() };
-        Arc::new(Shared { redis, todo: Mutex::new(todo), wanted: Notify::new(), process: Mutex::default() })
+        Arc::new(Shared {
+            redis,
+            live: live.min(LONGEST),
+            todo: Mutex::new(todo),
+            wanted: Notify::new(),
+            process: Mutex::default(),
+        })
     }
 
     pub async fn find(&self, key: &str) -> Found {
@@ -163,7 +172,7 @@ impl Shared {
         }
         let token = uuid::Uuid::new_v4().to_string();
         let (view, fill) = names(key);
-        let (keys, fill_ms) = ([GENERATION, &view, &fill], FILL.as_millis().to_string());
+        let (keys, fill_ms) = ([GENERATION, &view, &fill], (self.live / FILL).as_millis().to_string());
         match self.redis.run::<(String, Option<String>, i64)>(&FIND, &keys, &[&token, &fill_ms]).await {
             Ok((process, ..)) if self.process().get_or_insert_with(|| process.clone()) != &process => {
                 self.drop_all();
@@ -185,7 +194,7 @@ impl Shared {
         let Ok(text) = serde_json::to_string(row) else { return };
         let (view, fill) = names(key);
         // It was read up to so long ago.
-        let live_ms = (LIVE - FILL).as_millis().to_string();
+        let live_ms = (self.live - self.live / FILL).as_millis().to_string();
         let keys = [GENERATION, &view, &fill];
         // Without it, the next one reads the database.
         let _ = self.redis.run::<i64>(&FILL_IN, &keys, &[&filling.token, &text, &live_ms]).await;

@@ -78,12 +78,12 @@ impl NextAction {
 }
 
 const SHARDS: usize = 1024;
-/// A net below the events: no view is older than this.
-pub(super) const LIVE: Duration = Duration::from_secs(60);
 
 /// The views of the targets that this node heard of last.
 pub struct ViewCache {
     kept: Cached<Box<str>, Kept>,
+    /// A net below the events: no view is older than this.
+    live: Duration,
     shared: OnceLock<Arc<Shared>>,
     started: AtomicBool,
 }
@@ -95,10 +95,11 @@ struct Kept {
 }
 
 impl ViewCache {
-    /// Keeps at most `capacity` views; with a time to live of zero, none.
-    pub fn new(capacity: u64, ttl: Duration) -> ViewCache {
+    /// Keeps at most `capacity` views, and none longer than `live`; with zero, none.
+    pub fn new(capacity: u64, live: Duration) -> ViewCache {
         ViewCache {
-            kept: Cached::new(if ttl.is_zero() { 0 } else { capacity }, LIVE, SHARDS),
+            kept: Cached::new(if live.is_zero() { 0 } else { capacity }, live, SHARDS),
+            live,
             shared: OnceLock::new(),
             started: AtomicBool::new(false),
         }
@@ -106,7 +107,7 @@ impl ViewCache {
 
     /// Shares what is read with other nodes, from now on, for as long as what is returned runs.
     pub fn share(&self, services: &Services, redis: Redis) -> JoinHandle<()> {
-        let shared = self.shared.get_or_init(|| Shared::new(redis)).clone();
+        let shared = self.shared.get_or_init(|| Shared::new(redis, self.live)).clone();
         tokio::spawn(shared.follow(services.db.clone(), services.events.clone()))
     }
 
@@ -180,7 +181,7 @@ pub(super) async fn get(ctx: &Ctx, controller_id: &str) -> Result<Option<Arc<Dev
             if let (Some(shared), Some(filling)) = (shared, filling) {
                 shared.keep(filling, &key, &row).await;
             }
-            (Box::new(row), LIVE)
+            (Box::new(row), views.live)
         }
     };
     // Not shared: what a tenant's polling time is, another node may not have heard yet.

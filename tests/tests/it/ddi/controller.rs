@@ -1,8 +1,11 @@
 //! The poll.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::harness::{Connection, Server, on_each_engine};
+use crate::harness::{Connection, Engine, Server, Store, linger, on_each_engine};
 
 #[tokio::test]
 async fn a_first_poll_registers_the_target() {
@@ -190,4 +193,26 @@ async fn a_wrong_or_foreign_token_is_refused_without_a_body() {
         server.get("/rest/v1/targets/never-seen").await.expect(404);
     })
     .await;
+}
+
+/// As a hawkBit node beside this one does without a broker: no event tells of it.
+#[tokio::test]
+async fn what_no_event_told_is_seen_when_the_caches_time_is_up() {
+    let see = async |engine: Engine, ttl: &str, seen: bool| {
+        let server = Server::start_with(engine, &[&format!("hawkbit.cache.ttl={ttl}")]).await;
+        server.allow_devices().await;
+        let device = server.device("d1");
+        let asked = async || device.poll().await["_links"].get("configData").is_some();
+        // The first poll registers it; a node that starts uses its caches a moment later.
+        asked().await;
+        linger(Duration::from_millis(1_500)).await;
+        assert!(asked().await, "with {ttl}");
+        Store::of(&server).await.execute("UPDATE sp_target SET request_controller_attributes = false").await;
+        linger(Duration::from_millis(1_500)).await;
+        assert_eq!(!asked().await, seen, "on {engine:?} with {ttl}");
+    };
+    let engines = [Engine::Sqlite, Engine::Postgres];
+    let cases =
+        engines.into_iter().flat_map(|engine| [(engine, "1s", true), (engine, "0s", true), (engine, "60s", false)]);
+    join_all(cases.map(|(engine, ttl, seen)| see(engine, ttl, seen))).await;
 }
