@@ -12,10 +12,7 @@ use kettle_domain::{
     commands::queue::{Queue, Waiting},
     error::Error,
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     metrics, outgoing,
@@ -48,6 +45,8 @@ enum SendError {
     Broker(#[from] PublishError),
     #[error("{0}")]
     Database(#[from] Error),
+    #[error("another node sends now")]
+    Lost,
 }
 
 /// Sends until `stopped`.
@@ -83,9 +82,15 @@ impl Sender {
         let Some(queue) = Queue::acquire(&self.services, &name, self.host.tenants.clone()).await? else {
             return Ok(());
         };
-        let result = self.send_all(&queue, stopped, backoff, failing).await;
+        let result = tokio::select! {
+            result = self.send_all(&queue, stopped, backoff, failing) => result,
+            lost = queue.lost() => lost.map_err(SendError::from),
+        };
         queue.release().await?;
-        result
+        match result {
+            Err(SendError::Lost) => Ok(()),
+            result => result,
+        }
     }
 
     async fn send_all(
@@ -96,18 +101,11 @@ impl Sender {
         failing: &mut Failing,
     ) -> Result<(), SendError> {
         let mut written = self.services.events.service_events();
-        let mut kept = Instant::now();
         while !*stopped.borrow() {
-            if kept.elapsed() >= queue.keep_every() {
-                if !queue.keep().await? {
-                    return Ok(());
-                }
-                kept = Instant::now();
-            }
             written.mark_unchanged();
             let waiting = queue.waiting(CAUSES, &failing.given_up).await?;
             let some = !waiting.is_empty();
-            self.send(queue, waiting, failing, &mut kept).await?;
+            self.send(queue, waiting, failing).await?;
             backoff.reset();
             if !some {
                 tokio::select! {
@@ -120,13 +118,7 @@ impl Sender {
     }
 
     /// Publishes the commands of all causes, in their order, and takes the causes away.
-    async fn send(
-        &self,
-        queue: &Queue,
-        waiting: Vec<Waiting>,
-        failing: &mut Failing,
-        kept: &mut Instant,
-    ) -> Result<(), SendError> {
+    async fn send(&self, queue: &Queue, waiting: Vec<Waiting>, failing: &mut Failing) -> Result<(), SendError> {
         let mut done = Vec::with_capacity(waiting.len());
         let mut messages = Vec::new();
         for Waiting { id, cause, ctx, commands } in waiting {
@@ -134,7 +126,7 @@ impl Sender {
                 Ok(commands) => commands,
                 // What comes before it goes out first; what comes after it waits.
                 Err(error) if failing.again(id) => {
-                    self.publish(queue, &mut messages, kept, 0).await?;
+                    self.publish(queue, &mut messages, 0).await?;
                     queue.sent(&done).await?;
                     return Err(error.into());
                 }
@@ -149,33 +141,26 @@ impl Sender {
                 let of_cause = || outgoing::repeatable(&format!("{cause} {thing} {}", outgoing::sort(command)));
                 let correlation_id = outgoing::own_id(command).unwrap_or_else(of_cause);
                 messages.extend(outgoing::of_command(&ctx, addressed, correlation_id));
-                self.publish(queue, &mut messages, kept, MESSAGES).await?;
+                self.publish(queue, &mut messages, MESSAGES).await?;
             }
             done.push(id);
         }
-        self.publish(queue, &mut messages, kept, 0).await?;
+        self.publish(queue, &mut messages, 0).await?;
         Ok(queue.sent(&done).await?)
     }
 
     /// Publishes what has come together, if it is more than `least`.
-    async fn publish(
-        &self,
-        queue: &Queue,
-        messages: &mut Vec<Outgoing>,
-        kept: &mut Instant,
-        least: usize,
-    ) -> Result<(), SendError> {
+    async fn publish(&self, queue: &Queue, messages: &mut Vec<Outgoing>, least: usize) -> Result<(), SendError> {
         if messages.len() <= least {
             return Ok(());
+        }
+        // Another node may have told devices since that they need not do what this one would tell them to.
+        if !queue.may_send().await? {
+            return Err(SendError::Lost);
         }
         self.publisher.publish(messages).await?;
         metrics::sent(messages.len());
         messages.clear();
-        if kept.elapsed() >= queue.keep_every() {
-            // Lost or not, the transaction that takes the causes away will tell.
-            queue.keep().await?;
-            *kept = Instant::now();
-        }
         Ok(())
     }
 }
