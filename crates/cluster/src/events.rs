@@ -21,7 +21,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use crate::{
     announcements,
     heard::{self, Heard},
-    metrics,
+    lease, metrics,
     outbox::Row,
     own::Own,
     rabbitmq::Link,
@@ -338,9 +338,12 @@ impl Events {
         }
     }
 
-    /// How long the last events of other nodes were under way, in milliseconds.
+    /// How long the last events of other nodes were under way, in milliseconds; of a node that does not get them any more, since
+    /// when.
     pub fn lag_ms(&self) -> i64 {
-        self.0.lag_ms.load(Ordering::Relaxed)
+        let last = self.0.lag_ms.load(Ordering::Relaxed);
+        let deaf = self.since_caught_up();
+        if deaf < FRESH { last } else { last.max(lease::millis(deaf)) }
     }
 
     /// Over a broker from now on.

@@ -34,7 +34,14 @@ struct State {
     to_say: BTreeMap<String, Vec<i64>>,
 }
 
+#[derive(Default)]
 struct Wait {
+    /// Who has heard it.
+    heard: HashSet<String>,
+    awaited: Option<Awaited>,
+}
+
+struct Awaited {
     missing: HashSet<String>,
     done: oneshot::Sender<()>,
 }
@@ -55,7 +62,8 @@ impl Heard {
         for node in alive {
             state.others.entry(node.clone()).or_insert(true);
         }
-        state.waits.values_mut().for_each(|wait| wait.missing.retain(|node| alive.contains(node)));
+        let awaited = state.waits.values_mut().filter_map(|wait| wait.awaited.as_mut());
+        awaited.for_each(|awaited| awaited.missing.retain(|node| alive.contains(node)));
         settle(&mut state);
     }
 
@@ -75,16 +83,28 @@ impl Heard {
     }
 
     /// To be called before the commit of `row`, whose hearing is then waited for by [`Hearing::wait`].
-    pub(crate) fn expect(&self, row: i64) -> Option<Hearing<'_>> {
+    pub(crate) fn expect(&self, row: i64) -> Hearing<'_> {
+        self.state().waits.insert(row, Wait::default());
+        Hearing { of: self, row }
+    }
+
+    /// The wait for a row that is committed: for those who are alive now, and not for those who were when it began. Who has
+    /// joined meanwhile may have looked for the last time before the commit.
+    fn wait_for(&self, row: i64) -> Option<oneshot::Receiver<()>> {
+        if self.longest_wait.is_zero() {
+            return None;
+        }
         let mut state = self.state();
-        let missing: HashSet<String> =
-            state.others.iter().filter(|(_, quick)| **quick).map(|(node, _)| node.clone()).collect();
-        if missing.is_empty() || self.longest_wait.is_zero() {
+        let State { others, waits, .. } = &mut *state;
+        let wait = waits.get_mut(&row)?;
+        let quick = others.iter().filter(|(node, quick)| **quick && !wait.heard.contains(*node));
+        let missing: HashSet<String> = quick.map(|(node, _)| node.clone()).collect();
+        if missing.is_empty() {
             return None;
         }
         let (done, heard) = oneshot::channel();
-        state.waits.insert(row, Wait { missing, done });
-        Some(Hearing { of: self, row, heard })
+        wait.awaited = Some(Awaited { missing, done });
+        Some(heard)
     }
 
     /// `node` says what it has heard of whom, as [`Heard::take_to_say`] wrote it.
@@ -98,8 +118,10 @@ impl Heard {
                 continue;
             }
             for row in rows.split(',').filter_map(|row| row.parse().ok()) {
-                if let Some(wait) = state.waits.get_mut(&row) {
-                    wait.missing.remove(node);
+                let Some(wait) = state.waits.get_mut(&row) else { continue };
+                wait.heard.insert(node.to_owned());
+                if let Some(awaited) = &mut wait.awaited {
+                    awaited.missing.remove(node);
                 }
             }
         }
@@ -145,11 +167,10 @@ impl Heard {
 
 /// Ends the waits that miss nobody any more.
 fn settle(state: &mut State) {
-    let over: Vec<i64> = state.waits.iter().filter(|(_, wait)| wait.missing.is_empty()).map(|(row, _)| *row).collect();
-    for row in over {
-        if let Some(wait) = state.waits.remove(&row) {
+    for wait in state.waits.values_mut() {
+        if let Some(over) = wait.awaited.take_if(|awaited| awaited.missing.is_empty()) {
             // Who waited may have gone.
-            let _ = wait.done.send(());
+            let _ = over.done.send(());
         }
     }
 }
@@ -158,19 +179,19 @@ fn settle(state: &mut State) {
 pub(crate) struct Hearing<'a> {
     of: &'a Heard,
     row: i64,
-    heard: oneshot::Receiver<()>,
 }
 
 impl Hearing<'_> {
-    /// Returns when all have heard, or the longest wait is over.
-    pub(crate) async fn wait(mut self) {
+    /// To be called after the commit: returns when all have heard, or the longest wait is over.
+    pub(crate) async fn wait(self) {
+        let Some(heard) = self.of.wait_for(self.row) else { return };
         let until = Instant::now() + self.of.longest_wait;
-        if tokio::time::timeout_at(until, &mut self.heard).await.is_ok() {
+        if tokio::time::timeout_at(until, heard).await.is_ok() {
             return;
         }
         let mut state = self.of.state();
-        let Some(wait) = state.waits.remove(&self.row) else { return };
-        for node in wait.missing {
+        let Some(awaited) = state.waits.remove(&self.row).and_then(|wait| wait.awaited) else { return };
+        for node in awaited.missing {
             if let Some(quick) = state.others.get_mut(&node)
                 && *quick
             {
@@ -200,9 +221,11 @@ mod tests {
     #[tokio::test]
     async fn a_commit_waits_for_all_that_are_alive() {
         let here = Heard::new(LONG);
-        assert!(here.expect(1).is_none(), "alone, there is nobody to wait for");
+        here.expect(1).wait().await;
+        here.set_others(&others(&["b"]));
+        let hearing = here.expect(7);
+        // It joins between that and the commit.
         here.set_others(&others(&["b", "c"]));
-        let hearing = here.expect(7).unwrap();
         let (b, c) = (Heard::new(LONG), Heard::new(LONG));
         for (node, name) in [(&b, "b"), (&c, "c")] {
             node.applied("a", 6);
@@ -212,6 +235,8 @@ mod tests {
                 here.said(name, "a", &text);
             }
             assert!(node.take_to_say().is_empty());
+            let missing = here.wait_for(7).is_some();
+            assert_eq!(missing, name == "b", "c is waited for, though it was not there when the commit began");
         }
         hearing.wait().await;
         assert!(here.state().waits.is_empty());
@@ -221,16 +246,21 @@ mod tests {
     async fn who_is_slow_or_gone_is_not_waited_for() {
         let here = Heard::new(Duration::from_millis(20));
         here.set_others(&others(&["b"]));
-        here.expect(1).unwrap().wait().await;
-        assert!(here.expect(2).is_none(), "b did not answer in time");
+        let waits = |row| {
+            let hearing = here.expect(row);
+            (here.wait_for(row).is_some(), hearing)
+        };
+        here.expect(1).wait().await;
+        assert!(!waits(2).0, "b did not answer in time");
         here.said("b", "a", "a:1");
-        here.expect(3).unwrap().wait().await;
-        assert!(here.expect(4).is_none(), "nor this time");
+        here.expect(3).wait().await;
+        assert!(!waits(4).0, "nor this time");
         assert!(here.hears("b") && !here.hears("c"), "it has joined anew; and a stranger");
-        let hearing = here.expect(5).unwrap();
+        let (waits_for_b, hearing) = waits(5);
+        assert!(waits_for_b);
         here.set_others(&others(&[]));
         hearing.wait().await;
-        assert!(here.expect(6).is_none(), "b is gone");
+        assert!(!waits(6).0, "b is gone");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Background jobs: idempotent passes, each run by whichever node holds its lease.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use kettle_db::Db;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -76,8 +77,13 @@ async fn run(job: Job, ctx: JobContext, mut stopped: watch::Receiver<bool>) {
             () = tokio::time::sleep(job.every) => {}
             _ = stopped.wait_for(|s| *s) => return,
         }
-        if let Err(error) = once(&job, &ctx).await {
-            tracing::warn!(job.name = job.name, %error, "a pass of a background job failed; it is tried again");
+        match AssertUnwindSafe(once(&job, &ctx)).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(job.name = job.name, %error, "a pass of a background job failed; it is tried again");
+            }
+            // Its transaction is gone with it, and its lease runs out.
+            Err(_) => tracing::error!(job.name = job.name, "a pass of a background job panicked; it is tried again"),
         }
     }
 }

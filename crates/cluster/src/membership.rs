@@ -4,7 +4,10 @@
 //! by being a member: leases decide who works. Membership says who is waited for, what the load is shared among, and
 //! what people are shown.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DbErr, QueryResult};
@@ -21,6 +24,10 @@ use crate::{Clock, Events, Gossip, lease::millis};
 
 /// Between two heartbeats.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
+/// A heartbeat that takes longer is on a connection that is dead.
+const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Without a heartbeat for so long a node takes itself for one that is taken for dead, or soon will be, and joins anew.
+const MISSED: Duration = Duration::from_secs(6);
 /// Between two announcements of a node that joins.
 const SAY_EVERY: Duration = Duration::from_millis(100);
 /// After this time every node that lives has seen the row of a node that joins.
@@ -84,20 +91,7 @@ impl Membership {
     /// acknowledge this node need not have heard, and it answers from no cache. To be called once the event channel is being
     /// joined.
     pub fn announce(&self) {
-        let events = self.events.clone();
-        tokio::spawn(async move {
-            let mut gossip = events.gossip();
-            let mut unaware = events.hearing().others();
-            // Some may be dead, or not be reached: those that live see the row.
-            let _ = timeout(SEEN_AFTER, async {
-                while !unaware.is_empty() {
-                    events.say(TOPIC, CAME.into());
-                    let _ = timeout(SAY_EVERY, greetings(&mut gossip, events.node(), &mut unaware)).await;
-                }
-            })
-            .await;
-            events.joined();
-        });
+        announce(&self.events);
     }
 
     /// Removes this node's row, and tells the others.
@@ -112,6 +106,23 @@ impl Membership {
         }
         self.events.say(TOPIC, "goes".into());
     }
+}
+
+fn announce(events: &Events) {
+    let events = events.clone();
+    tokio::spawn(async move {
+        let mut gossip = events.gossip();
+        let mut unaware = events.hearing().others();
+        // Some may be dead, or not be reached: those that live see the row.
+        let _ = timeout(SEEN_AFTER, async {
+            while !unaware.is_empty() {
+                events.say(TOPIC, CAME.into());
+                let _ = timeout(SAY_EVERY, greetings(&mut gossip, events.node(), &mut unaware)).await;
+            }
+        })
+        .await;
+        events.joined();
+    });
 }
 
 /// Takes those out of `unaware` that say that they know this node; returns when none is left.
@@ -139,6 +150,7 @@ impl Member {
         let mut gossip = self.events.gossip();
         let mut beats = tokio::time::interval(BEAT_EVERY);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = Instant::now();
         loop {
             let heard = tokio::select! {
                 _ = beats.tick() => None,
@@ -148,10 +160,29 @@ impl Member {
                 },
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             };
-            // A database that is away is told of by those who need it.
-            if let Err(error) = self.beat().await {
-                tracing::debug!(%error, "a heartbeat could not be written");
-                continue;
+            let begun = Instant::now();
+            let beat = timeout(BEAT_TIMEOUT, self.beat()).await;
+            let missed = last.elapsed() >= MISSED;
+            if missed {
+                // Others may not wait for this node any more.
+                self.events.joins();
+            }
+            match beat {
+                Ok(Ok(())) => last = begun,
+                // A database that is away is told of by those who need it.
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a heartbeat could not be written");
+                    continue;
+                }
+                Err(_) => {
+                    self.db.doubt();
+                    tracing::debug!("a heartbeat could not be written in {BEAT_TIMEOUT:?}");
+                    continue;
+                }
+            }
+            if missed {
+                tracing::warn!("this node had no heartbeat for too long, and joins the others anew");
+                announce(&self.events);
             }
             if let Some(Gossip { node, text, .. }) = heard
                 && text == CAME

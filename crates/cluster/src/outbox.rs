@@ -141,8 +141,14 @@ pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
 }
 
 async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), String> {
-    let mut listener = PgListener::connect_with(pool).await.map_err(|e| e.to_string())?;
-    listener.listen_all([CHANNEL, GOSSIP_CHANNEL]).await.map_err(|e| e.to_string())?;
+    let listening = async {
+        let mut listener = PgListener::connect_with(pool).await?;
+        // A connection that was lost is a gap, and to be heard of at once.
+        listener.eager_reconnect(false);
+        listener.listen_all([CHANNEL, GOSSIP_CHANNEL]).await?;
+        Ok(listener)
+    };
+    let listener = in_time(async { listening.await.map_err(|e: sqlx::Error| e.to_string()) }).await?;
     look(events, db, Waking::Database(listener)).await
 }
 
@@ -161,6 +167,13 @@ impl Waking {
                 link.next_look().await;
                 Ok(())
             }
+        }
+    }
+
+    /// A look begins anew.
+    fn forget(&self) {
+        if let Waking::Broker(link) = self {
+            link.forget();
         }
     }
 
@@ -199,7 +212,9 @@ pub(crate) async fn look(events: &Events, db: &Db, mut waking: Waking) -> Result
     // What is committed from here on is either in the snapshot, and told by its commit, or read below.
     events.own().follow();
     let begun = Instant::now();
-    let mut snapshot = current_snapshot(db).await?;
+    waking.forget();
+    let mut snapshot = in_time(current_snapshot(db)).await?;
+    let mut looked = None;
     events.caught_up(begun);
     events.mended();
     tracing::debug!(node = events.node(), "event channel is up");
@@ -210,10 +225,14 @@ pub(crate) async fn look(events: &Events, db: &Db, mut waking: Waking) -> Result
         }
         events.service_event_written();
         let looked_at = Instant::now();
-        let (next, rows) = tokio::time::timeout(LOOK_TIMEOUT, read_since(db, &snapshot))
-            .await
-            .map_err(|_| "reading the outbox timed out".to_owned())??;
+        let Look { next, at, rows } = in_time(read_since(db, &snapshot)).await?;
         snapshot = next;
+        // A machine that was stopped as a whole has no clock of its own that went on.
+        if at - looked.replace(at).unwrap_or(at) > millis(LONGEST_AWAY) {
+            return Err(
+                "much time has gone by for the database, and rows that this node did not see may be gone".into()
+            );
+        }
         for Seen { id, node, payload, age_ms } in rows {
             let origin = if node == events.node() { Origin::Here } else { Origin::Elsewhere };
             if origin == Origin::Here && !events.own().read(id) {
@@ -239,6 +258,11 @@ pub(crate) async fn look(events: &Events, db: &Db, mut waking: Waking) -> Result
     }
 }
 
+async fn in_time<T>(reading: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let read = tokio::time::timeout(LOOK_TIMEOUT, reading).await;
+    read.map_err(|_| "reading the outbox timed out".to_owned())?
+}
+
 async fn current_snapshot(db: &Db) -> Result<String, String> {
     let statement = Engine::Postgres.statement("SELECT pg_current_snapshot()::text AS snapshot", []);
     let row = db.read().query_one_raw(statement).await.map_err(|e| e.to_string())?;
@@ -255,29 +279,40 @@ struct Seen {
     age_ms: i64,
 }
 
-/// The rows committed since `snapshot`, and the snapshot to go on from. Both come from one statement, so from one view
+/// The rows committed since a snapshot, and the snapshot to go on from. Both come from one statement, so from one view
 /// of the database.
-async fn read_since(db: &Db, snapshot: &str) -> Result<(String, Vec<Seen>), String> {
-    let sql = "SELECT pg_current_snapshot()::text AS snapshot, o.id, o.node, o.payload, \
-               CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) - o.created_at AS age_ms \
+struct Look {
+    next: String,
+    /// When it was, by the database's clock.
+    at: i64,
+    rows: Vec<Seen>,
+}
+
+/// Fails if the database has forgotten transactions, as one can that crashed or that took over: others have their ids then.
+async fn read_since(db: &Db, snapshot: &str) -> Result<Look, String> {
+    let sql = "SELECT pg_current_snapshot()::text AS snapshot, o.id, o.node, o.payload, o.created_at, \
+               CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) AS at, \
+               pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(s.seen) AS forgot \
                FROM (SELECT CAST($1 AS pg_snapshot) AS seen) s \
                LEFT JOIN kt_outbox o ON o.xid >= pg_snapshot_xmin(s.seen) AND NOT pg_visible_in_snapshot(o.xid, s.seen) \
                AND o.kind <> $2 ORDER BY o.id";
     let rows = db.read().query_all_raw(Engine::Postgres.statement(sql, [snapshot.into(), ANNOUNCEMENT.into()])).await;
     let rows = rows.map_err(|e| e.to_string())?;
-    let mut next = snapshot.to_owned();
-    let mut found = Vec::new();
-    for row in &rows {
-        let mut read = || -> Result<(), DbErr> {
-            next = row.try_get("", "snapshot")?;
-            let Some(id) = row.try_get("", "id")? else { return Ok(()) };
+    let first = rows.first().ok_or("no snapshot")?;
+    let read = || -> Result<(Look, bool), DbErr> {
+        let at = first.try_get("", "at")?;
+        let seen = |row: &QueryResult| -> Result<Option<Seen>, DbErr> {
+            let Some(id) = row.try_get("", "id")? else { return Ok(None) };
             let (node, payload) = (row.try_get("", "node")?, row.try_get("", "payload")?);
-            found.push(Seen { id, node, payload, age_ms: row.try_get("", "age_ms")? });
-            Ok(())
+            Ok(Some(Seen { id, node, payload, age_ms: at - row.try_get::<i64>("", "created_at")? }))
         };
-        read().map_err(|e| e.to_string())?;
+        let rows = rows.iter().filter_map(|row| seen(row).transpose()).collect::<Result<_, _>>()?;
+        Ok((Look { next: first.try_get("", "snapshot")?, at, rows }, first.try_get("", "forgot")?))
+    };
+    match read().map_err(|e| e.to_string())? {
+        (_, true) => Err("the database has forgotten transactions".into()),
+        (look, false) => Ok(look),
     }
-    Ok((next, found))
 }
 
 async fn wake_others(events: Events, db: Db) {

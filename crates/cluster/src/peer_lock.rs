@@ -9,7 +9,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use kettle_db::Db;
 use md5::{Digest as _, Md5};
 use sea_orm::{ConnectionTrait, DbErr};
-use tokio::{sync::Mutex, task::JoinHandle};
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 const REGION: &str = "DEFAULT";
@@ -20,19 +20,23 @@ pub struct PeerLocks {
     /// The process, as the peer's registry names one.
     client: String,
     ttl: Duration,
-    /// Locked while the database is written: taking and giving back must not overtake each other.
+    /// Locked while the database is written: taking, renewing and giving back must not overtake each other.
     held: Mutex<HashMap<String, Held>>,
 }
 
+/// A lock that this process holds, from one time that it was free to the next.
 struct Held {
+    time: Uuid,
     users: usize,
-    renewing: JoinHandle<()>,
 }
 
-/// A share of a lock; given back by [`PeerLock::release`], else by time.
-pub struct PeerLock {
+/// A share of a lock; given back by [`PeerLock::release`], and by being dropped.
+pub struct PeerLock(Option<Share>);
+
+struct Share {
     of: Arc<PeerLocks>,
     name: String,
+    time: Uuid,
 }
 
 impl PeerLocks {
@@ -48,11 +52,12 @@ impl PeerLocks {
             return Ok(None);
         }
         let lock = held.entry(name.to_owned()).or_insert_with(|| {
-            let (locks, name) = (self.clone(), name.to_owned());
-            Held { users: 0, renewing: tokio::spawn(async move { locks.renew(&name).await }) }
+            let time = Uuid::new_v4();
+            tokio::spawn(self.clone().renew(name.to_owned(), time));
+            Held { time, users: 0 }
         });
         lock.users += 1;
-        Ok(Some(PeerLock { of: self.clone(), name: name.to_owned() }))
+        Ok(Some(PeerLock(Some(Share { of: self.clone(), name: name.to_owned(), time: lock.time }))))
     }
 
     /// hawkBit: takes a lock that is free, this process's own, or older than its time.
@@ -68,33 +73,67 @@ impl PeerLocks {
         Ok(self.db.write().query_one_raw(engine.statement(&sql, values)).await?.is_some())
     }
 
-    async fn renew(&self, name: &str) {
+    async fn renew(self: Arc<Self>, name: String, time: Uuid) {
         loop {
             tokio::time::sleep(self.ttl / 5).await;
-            match self.write(name).await {
+            let mut held = self.held.lock().await;
+            if held.get(&name).is_none_or(|lock| lock.time != time) {
+                return;
+            }
+            match self.write(&name).await {
                 Ok(true) => {}
-                Ok(false) => return tracing::warn!(lock = name, "a lock of hawkBit's has passed to another process"),
+                Ok(false) => {
+                    held.remove(&name);
+                    return tracing::warn!(lock = name, "a lock of hawkBit's has passed to another process");
+                }
                 Err(error) => tracing::warn!(lock = name, %error, "a lock of hawkBit's could not be renewed yet"),
             }
         }
     }
+
+    async fn delete(&self, mut held: MutexGuard<'_, HashMap<String, Held>>, name: &str) -> Result<(), DbErr> {
+        held.remove(name);
+        let sql = "DELETE FROM sp_lock WHERE lock_key = $1 AND region = $2 AND client_id = $3";
+        let values = [key(name).into(), REGION.into(), self.client.as_str().into()];
+        self.db.write().execute_raw(self.db.engine().statement(sql, values)).await?;
+        Ok(())
+    }
 }
 
 impl PeerLock {
-    pub async fn release(self) -> Result<(), DbErr> {
+    pub async fn release(mut self) -> Result<(), DbErr> {
+        match self.0.take() {
+            Some(share) => share.release().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for PeerLock {
+    /// Whoever held it has failed in between.
+    fn drop(&mut self) {
+        if let Some(share) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move {
+                if let Err(error) = share.release().await {
+                    tracing::warn!(%error, "a lock of hawkBit's could not be given back; it is free after its time");
+                }
+            });
+        }
+    }
+}
+
+impl Share {
+    async fn release(self) -> Result<(), DbErr> {
         let mut held = self.of.held.lock().await;
-        let Some(lock) = held.get_mut(&self.name) else { return Ok(()) };
+        // It may have passed to another process, and come back.
+        let Some(lock) = held.get_mut(&self.name).filter(|lock| lock.time == self.time) else { return Ok(()) };
         lock.users -= 1;
         if lock.users > 0 {
             return Ok(());
         }
-        lock.renewing.abort();
-        held.remove(&self.name);
-        let sql = "DELETE FROM sp_lock WHERE lock_key = $1 AND region = $2 AND client_id = $3";
-        let values = [key(&self.name).into(), REGION.into(), self.of.client.as_str().into()];
-        let db = &self.of.db;
-        db.write().execute_raw(db.engine().statement(sql, values)).await?;
-        Ok(())
+        self.of.delete(held, &self.name).await
     }
 }
 

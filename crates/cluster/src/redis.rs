@@ -12,12 +12,15 @@ use std::{
 };
 
 use redis::{
-    Client, ErrorKind, FromRedisValue, RedisError,
+    Client, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
 /// After a failure, Redis is asked again after this long.
 const LEFT_ALONE: Duration = Duration::from_secs(1);
+/// A connection whose other end takes nothing for so long is given up: a machine that lost its power says no goodbye.
+const TAKES_NOTHING: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
@@ -63,7 +66,8 @@ struct Inner {
 impl Redis {
     /// Fails on an address that is none; Redis itself may be away. To be called within the runtime.
     pub fn new(settings: RedisSettings) -> Result<Redis, String> {
-        let client = Client::open(settings.url.as_str()).map_err(|e| e.to_string())?;
+        let address = settings.url.as_str().into_connection_info().map_err(|e| e.to_string())?;
+        let client = Client::open(address.set_tcp_settings(tcp())).map_err(|e| e.to_string())?;
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(settings.timeout))
@@ -170,6 +174,14 @@ impl Redis {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn tcp() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(TAKES_NOTHING).with_interval(LEFT_ALONE);
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(TAKES_NOTHING);
+    settings
 }
 
 /// Whether Redis itself says it, as where its user may not do something, or its memory is full.

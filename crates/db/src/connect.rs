@@ -16,7 +16,7 @@ use sea_orm::{
 };
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Executor,
-    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+    postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -29,6 +29,10 @@ const KEEPALIVES: &str = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interv
                           SET tcp_user_timeout = 11000";
 /// A pooled connection is tested before use when it was idle for this long, or is in doubt; a test is a round trip.
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// A connection that does not answer a test in this time is taken for dead: a machine that lost its power says no goodbye.
+const TEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// For so long after a loss a connection is also tested when it is given back: who used it may have given up waiting.
+const TEST_BACK_FOR: Duration = Duration::from_secs(30);
 
 /// Where the database is and how many connections one node may hold.
 #[derive(Clone, Debug)]
@@ -89,7 +93,14 @@ impl Doubt {
         self.at.fetch_max(now, Ordering::Relaxed);
     }
 
-    /// Whether what is idle for so long already was when doubt rose.
+    /// Tests a connection; one that fails raises doubt about the others.
+    async fn test(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        let tested = tokio::time::timeout(TEST_TIMEOUT, sqlx::Connection::ping(connection)).await;
+        let silent = || Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        tested.unwrap_or_else(|_| silent()).inspect_err(|_| self.rise())
+    }
+
+    /// Whether what is idle for so long already was when doubt rose: it rose since then.
     fn covers(&self, idle: Duration) -> bool {
         let at = self.at.load(Ordering::Relaxed);
         at > 0 && self.started.elapsed().saturating_sub(idle) <= Duration::from_micros(at)
@@ -146,7 +157,7 @@ impl Db {
         let idle = settings.idle_in_transaction.as_millis();
         let bounded: Arc<str> = format!("SET idle_in_transaction_session_timeout = {idle}").into();
         let doubt = Doubt::new();
-        let doubted = doubt.clone();
+        let (doubted, returned) = (doubt.clone(), doubt.clone());
         let pool = PgPoolOptions::new()
             .after_connect(move |connection, _| {
                 let bounded = bounded.clone();
@@ -158,14 +169,24 @@ impl Db {
                     Ok(())
                 })
             })
-            .max_connections(settings.max_connections)
+            // One more listens.
+            .max_connections(settings.max_connections.saturating_add(1))
             .acquire_timeout(settings.acquire_timeout)
             .test_before_acquire(false)
             .before_acquire(move |connection, meta| {
                 let doubt = doubted.clone();
                 Box::pin(async move {
                     if meta.idle_for > TEST_AFTER_IDLE || doubt.covers(meta.idle_for) {
-                        sqlx::Connection::ping(connection).await.inspect_err(|_| doubt.rise())?;
+                        doubt.test(connection).await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .after_release(move |connection, _| {
+                let doubt = returned.clone();
+                Box::pin(async move {
+                    if doubt.covers(TEST_BACK_FOR) {
+                        doubt.test(connection).await?;
                     }
                     Ok(true)
                 })

@@ -45,19 +45,19 @@ struct State {
 }
 
 impl Lane {
-    /// The row is committed.
-    pub fn push(&self, row: Row) {
+    /// The rows of one transaction are committed: all of them wait here, or all are read from the outbox.
+    pub fn push(&self, rows: Vec<Row>) {
+        let Some(at) = rows.iter().map(|row| row.at).min() else { return };
         let mut state = self.state();
-        let bytes = state.bytes.saturating_add(row.payload.len());
+        let bytes = rows.iter().fold(state.bytes, |bytes, row| bytes.saturating_add(row.payload.len()));
         if state.open && state.behind.is_none() && bytes <= MOST {
             state.bytes = bytes;
-            state.waiting.push_back(row);
-            drop(state);
-            self.filled.notify_one();
+            state.waiting.extend(rows);
         } else {
-            drop(state);
-            self.look_from(row.at);
+            state.behind = oldest([state.behind, Some(at)]);
         }
+        drop(state);
+        self.filled.notify_one();
     }
 
     /// The outbox may have rows, from this time on, that nobody pushed.
@@ -141,11 +141,11 @@ mod tests {
     async fn rows_come_out_in_their_order_and_count_as_untold_until_they_are_done() {
         let lane = Lane::default();
         lane.open();
-        (1..=3).for_each(|id| lane.push(row(id, 1)));
+        lane.push((1..=3).map(|id| row(id, 1)).collect());
         assert_eq!(lane.since(), Some(10));
         let Work::Rows(rows) = lane.take().await else { panic!("rows") };
         assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [1, 2, 3]);
-        lane.push(row(4, 1));
+        lane.push(vec![row(4, 1)]);
         assert_eq!(lane.since(), Some(10), "what was taken may be lost yet");
         lane.done();
         assert_eq!(lane.since(), Some(40));
@@ -157,14 +157,14 @@ mod tests {
     #[tokio::test]
     async fn what_is_lost_with_the_connection_is_read_from_the_outbox() {
         let lane = Lane::default();
-        lane.push(row(1, 1));
+        lane.push(vec![row(1, 1)]);
         assert_eq!(lane.since(), Some(10), "it was closed from the start");
         lane.open();
         assert_eq!(lane.take().await, Work::Since(10));
-        lane.push(row(2, 1));
+        lane.push(vec![row(2, 1)]);
         lane.close();
         assert_eq!(lane.since(), Some(10), "the read was not done");
-        lane.push(row(3, 1));
+        lane.push(vec![row(3, 1)]);
         lane.open();
         assert_eq!(lane.take().await, Work::Since(10));
         lane.done();
@@ -175,13 +175,13 @@ mod tests {
     async fn it_is_bounded() {
         let lane = Lane::default();
         lane.open();
-        lane.push(row(1, MOST));
-        lane.push(row(2, 1));
-        lane.push(row(3, 0));
+        lane.push(vec![row(1, MOST)]);
+        lane.push(vec![row(2, 1)]);
+        lane.push(vec![row(3, 0)]);
         assert_eq!(lane.take().await, Work::Rows(vec![row(1, MOST)]));
         lane.done();
         assert_eq!(lane.take().await, Work::Since(20));
-        lane.push(row(4, 1));
+        lane.push(vec![row(4, 1)]);
         lane.done();
         assert_eq!(lane.take().await, Work::Rows(vec![row(4, 1)]), "there is room again");
     }

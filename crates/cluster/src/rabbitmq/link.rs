@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -73,10 +73,9 @@ impl Default for Link {
 impl Link {
     /// Rows are committed, and service events if there are `for_services`.
     pub fn committed(&self, rows: Vec<Row>, for_services: bool) {
-        for row in rows {
-            let lane = if row.is_announcement() { &self.announcements } else { &self.events };
-            lane.push(row);
-        }
+        let (announcements, events): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(Row::is_announcement);
+        self.announcements.push(announcements);
+        self.events.push(events);
         if for_services {
             self.service_events.notify_one();
         }
@@ -104,11 +103,22 @@ impl Link {
     /// Tells the event of a row to this node if that was not done before: the broker brings it, and the outbox has it. When this
     /// returns it is told, whoever did it.
     pub fn once(&self, row: i64, tell: impl FnOnce()) {
-        let mut rows = self.told_here.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.rows();
         if !rows.knows(row) {
             tell();
             rows.current.insert(row);
         }
+    }
+
+    /// Which rows were told is forgotten: in a database that has lost its last transactions, others get their numbers.
+    pub fn forget(&self) {
+        let mut rows = self.rows();
+        rows.current.clear();
+        rows.previous.clear();
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.told_here.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when it is time to look into the outbox: soon if the broker is away.

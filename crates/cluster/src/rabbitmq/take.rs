@@ -66,6 +66,10 @@ impl Taker {
             }
             metrics::heard("service");
             match announcements::read(&message::content_type(&delivery), &delivery.data) {
+                Ok(Heard { service: Some(event), .. }) if !is_tenant(event.tenant()) => {
+                    tracing::warn!(tenant = event.tenant(), "an event for services is of no tenant; it is thrown away");
+                    delivery.reject(BasicRejectOptions { requeue: false }).await?;
+                }
                 Ok(Heard { id, service: Some(event), .. }) => {
                     heard.push((id.to_string(), event));
                     done.push(delivery);
@@ -114,6 +118,11 @@ impl Taker {
         }
         tx.commit().await
     }
+}
+
+/// Whether a tenant can have this name. The database would refuse another one for ever, and what comes after it would wait.
+fn is_tenant(name: &str) -> bool {
+    (1..=40).contains(&name.chars().count()) && !name.contains('\0')
 }
 
 /// Forgets messages that won't be delivered again. One bounded batch per call; returns how many rows went.
