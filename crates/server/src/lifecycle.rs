@@ -24,6 +24,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
     sync::watch,
+    task::JoinHandle,
     time::Instant,
 };
 use tokio_rustls::server::TlsStream;
@@ -66,6 +67,16 @@ pub struct Timeouts {
     pub grace: Duration,
 }
 
+/// Ends the process with SIGTERM, which the first process of a container would not hear of by itself; until it is aborted.
+pub fn stop_at_once() -> anyhow::Result<JoinHandle<()>> {
+    let mut term = signal(SignalKind::terminate())?;
+    Ok(tokio::spawn(async move {
+        term.recv().await;
+        tracing::info!("stopped before it was ready");
+        std::process::exit(0);
+    }))
+}
+
 /// Serves until SIGTERM or SIGINT, and after SIGTERM for the time of the drain; then lets requests under way finish. A second
 /// signal goes one step on.
 pub async fn serve(
@@ -74,8 +85,10 @@ pub async fn serve(
     router: Router,
     readiness: Readiness,
     timeouts: Timeouts,
+    until_now: JoinHandle<()>,
 ) -> anyhow::Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    until_now.abort();
     let connections = GracefulShutdown::new();
     let (stopping, stop) = watch::channel(());
     let mut closing = None;

@@ -37,6 +37,8 @@ const FOLD_TOTALS_EVERY: Duration = Duration::from_secs(10);
 const DROP_UNSENT_EVERY: Duration = Duration::from_secs(3600);
 const PRUNE_DOWNLOAD_IDS_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_LOGINS_EVERY: Duration = Duration::from_secs(60);
+const TIDY_METRICS_EVERY: Duration = Duration::from_secs(5);
+const LOOK_AT_SCHEMA_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs the server until it is told to stop.
 pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
@@ -45,7 +47,9 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     refuse_open_default_user(&config)?;
 
+    let stopped_early = lifecycle::stop_at_once()?;
     let metrics = PrometheusBuilder::new().install_recorder().context("setting up metrics")?;
+    let tidying = tokio::spawn(tidy_metrics(metrics.clone()));
     let users = Arc::new(wiring::users(&config)?);
     let redis = wiring::redis(&config)?;
     let broker = wiring::broker(&config)?;
@@ -111,7 +115,7 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     let dmf_state = dmf.as_ref().map(Dmf::state);
     let background = Background { dmf, jobs, rolling_out, assigning };
     let readiness = Readiness::new();
-    let handing_over = tokio::spawn(background.stop_after(readiness.clone()));
+    let handing_over = tokio::spawn(background.stop_after(readiness.clone(), db.clone()));
     let state = AppState {
         services: services.clone(),
         logins: Arc::new(Logins::new(users.clone(), wiring::failed_logins(&config, &db, redis.as_ref()))),
@@ -140,13 +144,14 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
         drain: config.server.shutdown_drain.unwrap_or(drain),
         grace: config.server.shutdown_grace,
     };
-    lifecycle::serve(listener, tls, router, readiness, timeouts).await?;
+    lifecycle::serve(listener, tls, router, readiness, timeouts, stopped_early).await?;
 
     if handing_over.await.is_err() {
         tracing::error!("the end of the background work had panicked");
     }
     membership.leave().await;
     flushing.abort();
+    tidying.abort();
     for sharing in sharing.into_iter().chain(sharing_views) {
         sharing.abort();
     }
@@ -272,9 +277,13 @@ struct Background {
 }
 
 impl Background {
-    /// Hands all work over as soon as the node is told to stop, while requests are still taken.
-    async fn stop_after(self, readiness: Readiness) {
-        readiness.ended().await;
+    /// Hands all work over as soon as the node is told to stop, while requests are still taken; or when the database has become
+    /// one that this version can't work with.
+    async fn stop_after(self, readiness: Readiness, db: Db) {
+        tokio::select! {
+            () = readiness.ended() => {}
+            () = outgrown(&db) => {}
+        }
         let dmf = async {
             if let Some(dmf) = self.dmf {
                 dmf.stop().await;
@@ -291,6 +300,29 @@ impl Background {
             }
         };
         tokio::join!(dmf, rolling_out, assigning, self.jobs.stop());
+    }
+}
+
+/// Returns when a newer version has changed the database in a way that this one does not understand.
+async fn outgrown(db: &Db) {
+    loop {
+        tokio::time::sleep(LOOK_AT_SCHEMA_EVERY).await;
+        match migrate::check(db).await {
+            // Who asks for this node's health is told.
+            Ok(()) | Err(migrate::MigrateError::Database(_)) => {}
+            Err(error) => {
+                tracing::error!("{error}; this node leaves all jobs to others and is to be replaced");
+                return;
+            }
+        }
+    }
+}
+
+/// What is measured waits in memory to be summed up, whether anybody asks for it or not.
+async fn tidy_metrics(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(TIDY_METRICS_EVERY).await;
+        metrics.run_upkeep();
     }
 }
 

@@ -4,13 +4,17 @@
 pub(crate) mod adoption;
 mod catalog;
 
+use std::time::Duration;
+
 use kettle_db::migrate::{self, Found, MigrateError};
 use serde_json::{Value, json};
 
 use crate::{
     contract::shared_folder,
-    harness::{Engine, Server, Store, kettle_command, on_each_store, psql, psql_binary, skip_visibly},
+    harness::{Engine, Server, Store, eventually, kettle_command, on_each_store, psql, psql_binary, skip_visibly},
 };
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn the_tables_of_a_fresh_database_are_those_of_the_peer() {
@@ -158,6 +162,12 @@ async fn a_newer_schema_that_says_so_is_worked_with_also_by_a_node_that_starts()
         let said = String::from_utf8(refused.bytes).unwrap();
         assert!(said.starts_with("migrations: this database was written by a newer Kettle (schema 99"), "{said}");
         server.get("/health/live").await.expect(200);
+        eventually(PATIENCE, "it leaves its jobs to others", async || {
+            server.log_text().contains("this node leaves all jobs to others").then_some(())
+        })
+        .await;
+        let held = format!("SELECT count(*) AS n FROM kt_lease WHERE expires_at > {}", store.db.engine().now_ms());
+        eventually(PATIENCE, "no lease is held", async || (store.number(&held).await == 0).then_some(())).await;
     }
 }
 

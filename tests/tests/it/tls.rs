@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use crate::harness::{Connection, Process, basic, eventually, eventually_within, free_port, kettle_command, signal};
+use crate::harness::{
+    Connection, Process, basic, eventually, eventually_within, free_port, kettle_command, linger, signal,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -264,9 +266,12 @@ async fn sigterm_finishes_requests_under_way() {
         for part in ["[{\"controllerId\": ", "\"d1\"", "}"] {
             sender.send(Ok(part)).await.unwrap();
         }
-        // A request on the same process that is answered comes after the first one's head.
-        let probe = client.get(format!("{}/health/live", server.base)).send().await.unwrap();
-        assert_eq!(probe.status(), 200);
+        // Requests that are answered one after the other: meanwhile the first one's head is read.
+        for _ in 0..20 {
+            let probe = client.get(format!("{}/health/live", server.base)).send().await.unwrap();
+            assert_eq!(probe.status(), 200);
+            linger(Duration::from_millis(25)).await;
+        }
         signal(server.process.id(), "TERM");
         eventually(PATIENCE, "new connections are refused", async || {
             std::net::TcpStream::connect(("127.0.0.1", server.port)).is_err().then_some(())
