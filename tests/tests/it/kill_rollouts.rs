@@ -2,6 +2,8 @@
 //! the rollout is where it would have been. No target is in two groups or in none, has two actions or none, and no action
 //! was begun or ended twice. The moments are random, by seeds: `KETTLE_SEEDS` says how many, `KETTLE_TEST_SEED` repeats one.
 
+mod leaders;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use kettle_domain::{actions::ActionStatus, rollouts::GroupStatus};
@@ -16,9 +18,11 @@ const ROLLOUTS: &str = "/rest/v1/rollouts";
 const FLEET: i64 = 11_000;
 /// The first group is small: its devices report through the API. The second is more than one batch.
 const GROUPS: [(&str, i64); 3] = [("g1", 110), ("g2", 5940), ("g3", 4950)];
-const SETTINGS: [&str; 2] = [
+const SETTINGS: [&str; 3] = [
     "hawkbit.repository.jpa.management.rollout.max.actions.per.transaction=700",
     "hawkbit.rollout.scheduler.fixedDelay=300",
+    // Where a node is killed another one waits for this.
+    "kettle.cluster.lease-time=2s",
 ];
 /// From the begin of a phase to the kill, at most.
 const LAST_MOMENT: Duration = Duration::from_millis(1500);
@@ -27,19 +31,20 @@ const REST: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_killed_goes_on_after_its_restart_on_sqlite() {
-    for_each_seed(Engine::Sqlite, async |fleet| fleet.lives(true).await).await;
+    for_each_seed(Engine::Sqlite, async |fleet| fleet.lives().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_killed_goes_on_after_its_restart_on_postgres() {
-    for_each_seed(Engine::Postgres, async |fleet| fleet.lives(true).await).await;
+    for_each_seed(Engine::Postgres, async |fleet| fleet.lives().await).await;
 }
 
+/// The node that is at work on the rollout is killed in the middle of each phase, and its lease is left to run out.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_node_goes_on_for_one_that_is_killed() {
     for_each_seed(Engine::Postgres, async |fleet| {
         fleet.survivor = Some(fleet.server.another_node().await);
-        fleet.lives(false).await;
+        fleet.outlives_its_leaders().await;
     })
     .await;
 }
@@ -102,6 +107,7 @@ async fn for_each_seed(engine: Engine, test: impl AsyncFn(&mut Fleet)) {
 
 struct Fleet {
     server: Server,
+    /// Another node.
     survivor: Option<Server>,
     store: Store,
     random: StdRng,
@@ -132,7 +138,7 @@ impl Fleet {
     }
 
     /// One rollout that ends by being stopped, one by being deleted, and one that is deleted before it starts.
-    async fn lives(&mut self, never_started: bool) {
+    async fn lives(&mut self) {
         self.is_created("stopped").await;
         self.runs().await;
         self.disturbed(async |server, path| post(server, &format!("{path}/stop")).await, "stopping, stopped").await;
@@ -149,19 +155,17 @@ impl Fleet {
         )
         .await;
 
-        if never_started {
-            self.is_created("forgotten").await;
-            self.disturbed(async |server, path| delete(server, path).await, "deleting, ").await;
-            let what = "nothing is left of a rollout that never started";
-            let left = format!(
-                "SELECT (SELECT count(*) FROM sp_rollout WHERE id = {0}) + \
-                 (SELECT count(*) FROM sp_rollout_group WHERE rollout = {0}) + (SELECT count(*) FROM \
-                 sp_rollout_target_group m WHERE NOT EXISTS \
-                 (SELECT 1 FROM sp_rollout_group g WHERE g.id = m.rollout_group)) AS n",
-                self.rollout
-            );
-            eventually(REST, what, async || (self.store.number(&left).await == 0).then_some(())).await;
-        }
+        self.is_created("forgotten").await;
+        self.disturbed(async |server, path| delete(server, path).await, "deleting, ").await;
+        let what = "nothing is left of a rollout that never started";
+        let left = format!(
+            "SELECT (SELECT count(*) FROM sp_rollout WHERE id = {0}) + \
+             (SELECT count(*) FROM sp_rollout_group WHERE rollout = {0}) + (SELECT count(*) FROM \
+             sp_rollout_target_group m WHERE NOT EXISTS \
+             (SELECT 1 FROM sp_rollout_group g WHERE g.id = m.rollout_group)) AS n",
+            self.rollout
+        );
+        eventually(REST, what, async || (self.store.number(&left).await == 0).then_some(())).await;
     }
 
     /// What a rollout of a new set is created by.
@@ -258,13 +262,7 @@ impl Fleet {
 
     /// The devices of the first group finish while the server is killed, and again what was not acknowledged.
     async fn devices_report(&mut self) {
-        let sql = "SELECT a.id, t.controller_id FROM sp_action a JOIN sp_target t ON t.id = a.target \
-                   JOIN sp_rollout_group g ON g.id = a.rollout_group WHERE g.rollout = $1 AND g.name = 'g1'";
-        let rows = self.store.rows(sql, [self.rollout.into()]).await;
-        let devices: Vec<(i64, String)> = rows
-            .iter()
-            .map(|row| (row.try_get("", "id").unwrap(), row.try_get("", "controller_id").unwrap()))
-            .collect();
+        let devices = self.first_group().await;
         let moment = self.moment();
         let acknowledged = std::sync::Mutex::new(Vec::new());
         self.until_killed(moment, async |server| {
@@ -285,6 +283,14 @@ impl Fleet {
             let expected = if acknowledged.lock().unwrap().contains(action) { &[410][..] } else { &[200, 410] };
             assert!(status.is_some_and(|status| expected.contains(&status)), "{id} answered {status:?}");
         }
+    }
+
+    /// The actions of the first group, with whose they are.
+    async fn first_group(&self) -> Vec<(i64, String)> {
+        let sql = "SELECT a.id, t.controller_id FROM sp_action a JOIN sp_target t ON t.id = a.target \
+                   JOIN sp_rollout_group g ON g.id = a.rollout_group WHERE g.rollout = $1 AND g.name = 'g1'";
+        let rows = self.store.rows(sql, [self.rollout.into()]).await;
+        rows.iter().map(|row| (row.try_get("", "id").unwrap(), row.try_get("", "controller_id").unwrap())).collect()
     }
 
     /// Sends a request and kills the server at some moment; sends it again if nothing came of it. `then` are the statuses
