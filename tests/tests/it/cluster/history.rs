@@ -5,6 +5,7 @@
 
 mod accidents;
 mod checks;
+mod commands;
 mod devices;
 mod gateway;
 mod operators;
@@ -60,6 +61,8 @@ fn duration() -> Duration {
 /// What operators, devices and gateways share.
 struct World {
     seed: u64,
+    /// How long things fail.
+    duration: Duration,
     /// Through the load balancer.
     client: Client,
     /// Past it, by node.
@@ -106,6 +109,7 @@ async fn run(seed: u64, duration: Duration, more: &[&str]) {
 
     let world = Arc::new(World {
         seed,
+        duration,
         client: Client::with_patience(cluster.balancer.port, ANSWER),
         nodes: cluster.nodes.iter().map(|node| Client::with_patience(node.port, ANSWER)).collect(),
         targets: devices.iter().chain(&things).cloned().collect(),
@@ -123,7 +127,7 @@ async fn run(seed: u64, duration: Duration, more: &[&str]) {
     let mut acting: Vec<_> = devices.iter().map(|it| tokio::spawn(devices::live(world.clone(), it.clone()))).collect();
     acting.push(tokio::spawn(gateway::live(world.clone(), host.url())));
 
-    accidents::happen(&world, &mut cluster, (&broker, redis.as_ref()), seeded(seed), duration).await;
+    accidents::happen(&mut cluster, (&broker, redis.as_ref()), seeded(seed), duration).await;
     cluster.balancer.until_in_use(NODES);
     world.ending.store(true, Ordering::Relaxed);
     for done in join_all(working).await {
@@ -131,7 +135,8 @@ async fn run(seed: u64, duration: Duration, more: &[&str]) {
     }
     let store = cluster.store().await;
     let begin = Instant::now();
-    while let Some(left) = checks::under_way(&store).await {
+    let unread = || (host.depth(gateway::QUEUE) != Some(0)).then(|| "what the gateway has not read".to_owned());
+    while let Some(left) = checks::under_way(&store).await.or_else(unread) {
         if begin.elapsed() > QUIET {
             world.record.violated(format!("after {QUIET:?} this is still under way: {left}"));
             break;

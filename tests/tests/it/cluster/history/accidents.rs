@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 
-use super::World;
 use crate::harness::{Broker, Cluster, Redis, linger};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +47,7 @@ const ALL: [Accident; 12] = [
 /// What nodes share beside the database.
 type Shared<'a> = (&'a Broker, Option<&'a Redis>);
 
-pub async fn happen(world: &World, cluster: &mut Cluster, shared: Shared<'_>, mut random: StdRng, duration: Duration) {
+pub async fn happen(cluster: &mut Cluster, shared: Shared<'_>, mut random: StdRng, duration: Duration) {
     let begin = Instant::now();
     // Each kind comes at least once in a while.
     let mut bag: Vec<Accident> = Vec::new();
@@ -67,31 +66,22 @@ pub async fn happen(world: &World, cluster: &mut Cluster, shared: Shared<'_>, mu
         let long = Duration::from_millis(random.random_range(300..2500));
         eprintln!("{:6.1?}: {accident:?} of {node}, and {other:?} pauses", begin.elapsed().as_secs_f64());
         if let Some(other) = other {
-            world.record.trouble_begins(other);
             cluster.nodes[other].pause();
         }
-        happens(world, cluster, shared, accident, node, long).await;
+        happens(cluster, shared, accident, node, long).await;
         if let Some(other) = other {
             cluster.nodes[other].resume();
-            world.record.trouble_ends(other);
         }
     }
 }
 
 async fn happens(
-    world: &World,
     cluster: &mut Cluster,
     (broker, redis): Shared<'_>,
     accident: Accident,
     number: usize,
     long: Duration,
 ) {
-    let concerned = match accident {
-        Accident::Database => 0..cluster.nodes.len(),
-        Accident::Broker | Accident::Redis | Accident::RedisHangs => 0..0,
-        _ => number..number + 1,
-    };
-    concerned.clone().for_each(|node| world.record.trouble_begins(node));
     let node = &mut cluster.nodes[number];
     match accident {
         Accident::Kill => {
@@ -148,5 +138,4 @@ async fn happens(
             redis.resume();
         }
     }
-    concerned.for_each(|node| world.record.trouble_ends(node));
 }

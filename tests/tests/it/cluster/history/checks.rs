@@ -1,10 +1,12 @@
 //! What has to hold when all is mended and quiet, by the tables and by the Management API.
 
+use std::collections::HashSet;
+
 use kettle_db::sea_orm::QueryResult;
 use reqwest::Method;
 
 use super::{
-    World,
+    World, commands,
     record::{Word, call},
 };
 use crate::{cluster::ROLLOUTS, harness::Store};
@@ -27,13 +29,16 @@ pub async fn all(world: &World, store: &Store, logs: &[String]) {
     wrong.extend(written(world, store).await);
     wrong.extend(tables(store).await);
     wrong.extend(shown(world, store).await);
+    wrong.extend(commands::missing(world, store).await);
+    wrong.extend(idle(world, store).await);
     for (node, log) in logs.iter().enumerate() {
         let panics = log.lines().filter(|line| line.contains("panicked"));
         wrong.extend(panics.map(|line| format!("node {node}: {line}")));
     }
     let summary = world.record.write(|w| {
         format!(
-            "{} sets, {} targets, {} rollouts, {} assignments, {} cancelations, {} reports, {} polls, {} commands",
+            "{} sets, {} targets, {} rollouts, {} assignments, {} cancelations, {} reports, {} polls, {} commands; what polls did \
+             not show yet was known for {:?}",
             w.sets.len(),
             w.targets.len(),
             w.rollouts.len(),
@@ -41,7 +46,8 @@ pub async fn all(world: &World, store: &Store, logs: &[String]) {
             w.cancelations.len(),
             w.reports.len(),
             w.polls,
-            w.commands.len()
+            w.commands.len(),
+            w.stalest
         )
     });
     eprintln!("{summary}");
@@ -102,14 +108,15 @@ async fn written(world: &World, store: &Store) -> Vec<String> {
         for (text, (action, word)) in &record.reports {
             check(&format!("{text} on {action}"), reports.get(text), *word);
         }
-        for ((target, set), (word, action)) in &record.assignments {
-            check(&format!("the assignment of {set} to {target}"), assigned.get(&format!("{target} {set}")), *word);
-            if let Some(action) = action {
+        for ((target, set), assignment) in &record.assignments {
+            let found = assigned.get(&format!("{target} {set}"));
+            check(&format!("the assignment of {set} to {target}"), found, assignment.word);
+            if let Some((action, _)) = assignment.done {
                 let key = format!("{action} {target} {set}");
                 check(&format!("the action {key}"), actions.get(&key), Word::Done);
             }
         }
-        for (action, word) in record.cancelations.iter().filter(|(_, word)| **word == Word::Done) {
+        for (action, (word, _)) in record.cancelations.iter().filter(|(_, (word, _))| *word == Word::Done) {
             check(&format!("the cancelation of {action}"), canceling.get(&action.to_string()), *word);
         }
     });
@@ -193,6 +200,10 @@ async fn tables(store: &Store) -> Vec<String> {
             "SELECT t.controller_id AS k FROM sp_target t WHERE t.update_status = 2".to_owned(),
         ),
         (
+            "service events that nobody has taken",
+            "SELECT id || ' ' || payload AS k FROM kt_service_event".to_owned(),
+        ),
+        (
             "kept totals that are off",
             "SELECT name AS k FROM kt_total WHERE name = 'targets' GROUP BY name \
              HAVING sum(delta) <> (SELECT count(*) FROM sp_target)"
@@ -207,6 +218,33 @@ async fn tables(store: &Store) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// What was not done proves nothing. The least of each is for the time of a short run, a fifth or less of what two busy cores do.
+async fn idle(world: &World, store: &Store) -> Vec<String> {
+    let finished = store.number("SELECT count(*) AS n FROM sp_action WHERE status = 0").await;
+    let rollouts = store.number("SELECT count(*) AS n FROM sp_rollout WHERE status = 6").await;
+    let done = world.record.write(|written| {
+        let words = |words: &mut dyn Iterator<Item = Word>| words.filter(|word| *word == Word::Done).count();
+        let told = |cancels: bool| {
+            let commands = written.commands.iter().filter(|command| command.cancels == cancels);
+            commands.map(|command| command.action).collect::<HashSet<_>>().len()
+        };
+        [
+            ("assignments were acknowledged", words(&mut written.assignments.values().map(|it| it.word)), 40),
+            ("cancelations were acknowledged", words(&mut written.cancelations.values().map(|(word, _)| *word)), 2),
+            ("reports were acknowledged", words(&mut written.reports.values().map(|(_, word)| *word)), 70),
+            ("polls were answered", written.polls, 600),
+            ("actions were told to gateways", told(false), 1),
+            ("cancelations were told to gateways", told(true), 1),
+            ("actions were finished", usize::try_from(finished).unwrap(), 40),
+            ("rollouts were finished", usize::try_from(rollouts).unwrap(), 2),
+        ]
+    });
+    eprintln!("{}", done.map(|(what, count, _)| format!("{count} {what}")).join(", "));
+    let times = usize::try_from(world.duration.as_secs() / super::SHORT.as_secs()).unwrap().max(1);
+    let too_few = done.iter().filter(|(_, count, least)| *count < least * times);
+    too_few.map(|(what, count, least)| format!("only {count} {what}, of {} at least", least * times)).collect()
 }
 
 /// What the API says of it, on each node.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     World,
     devices::{self, CONTENT, FILE},
-    record::{Expects, Outcome, Target, Word, call},
+    record::{Assignment, Expects, Outcome, Target, Word, call},
 };
 use crate::{
     cluster::ROLLOUTS,
@@ -95,16 +95,17 @@ impl Operator {
         had.insert(set);
         target.is_being_changed();
         let path = format!("{TARGETS}/{}/assignedDS", target.id);
+        let asked = Instant::now();
         let sent = self.send(Method::POST, &path, Some(json!({"id": set, "type": "forced"}))).await;
         let word = sent.word();
-        let action = match sent {
+        let done = match sent {
             Outcome::Done(answer) => {
-                let action = answer.json()["assignedActions"][0]["id"].as_i64();
-                match action {
-                    Some(action) => target.shows(Expects::Deployment(action, Instant::now())),
+                let done = answer.json()["assignedActions"][0]["id"].as_i64().map(|action| (action, Instant::now()));
+                match done {
+                    Some((action, since)) => target.shows(Expects::Deployment(action, since)),
                     None => self.world.record.violated(format!("{}: nothing assigned: {}", target.id, answer.json())),
                 }
-                action
+                done
             }
             Outcome::Refused(answer) => {
                 let what = format!("the assignment of {set} to {} was answered {}", target.id, answer.status);
@@ -113,7 +114,8 @@ impl Operator {
             }
             Outcome::Unknown => None,
         };
-        self.world.record.write(|written| written.assignments.insert((target.id.clone(), set), (word, action)));
+        let assignment = Assignment { word, asked, done };
+        self.world.record.write(|written| written.assignments.insert((target.id.clone(), set), assignment));
     }
 
     async fn cancels(&mut self, target: &Target) {
@@ -121,12 +123,13 @@ impl Operator {
         let Some(action) = target.at_work() else { return };
         target.is_being_changed();
         let path = format!("{TARGETS}/{}/actions/{action}", target.id);
+        let asked = Instant::now();
         // It is refused if the device was quicker.
         let sent = self.send(Method::DELETE, &path, None).await;
         if sent.word() == Word::Done && !target.is_thing {
             target.shows(Expects::Cancelation(action, Instant::now()));
         }
-        self.world.record.write(|written| written.cancelations.insert(action, sent.word()));
+        self.world.record.write(|written| written.cancelations.insert(action, (sent.word(), asked)));
     }
 
     /// Tries until it is answered, however often that takes.

@@ -14,9 +14,6 @@ use crate::{
     harness::{Answer, Client, NODE},
 };
 
-/// Longer than [`BOUND`]: a node that has been failing notices that first.
-const BOUND_IN_TROUBLE: Duration = Duration::from_secs(7);
-
 /// What became of a request.
 #[derive(Debug)]
 pub enum Outcome {
@@ -67,8 +64,6 @@ pub async fn call(client: &Client, authorization: &str, method: Method, path: &s
 #[derive(Default)]
 pub struct Record {
     written: Mutex<Written>,
-    /// When which node was in trouble; the end is open while it is.
-    trouble: Mutex<Vec<(usize, Instant, Option<Instant>)>>,
     violations: Mutex<Vec<String>>,
 }
 
@@ -78,15 +73,35 @@ pub struct Written {
     pub sets: HashMap<String, Word>,
     pub targets: HashMap<String, Word>,
     pub rollouts: HashMap<String, Word>,
-    /// By target and set, with the action of those that were done.
-    pub assignments: HashMap<(String, i64), (Word, Option<i64>)>,
-    /// Actions.
-    pub cancelations: HashMap<i64, Word>,
+    /// By target and set.
+    pub assignments: HashMap<(String, i64), Assignment>,
+    /// By action, with when it was asked for.
+    pub cancelations: HashMap<i64, (Word, Instant)>,
     /// By a text that no other report has, with the action.
     pub reports: HashMap<String, (i64, Word)>,
     pub polls: usize,
-    /// What gateways were told to do, by action, and how often.
-    pub commands: HashMap<i64, usize>,
+    /// How late the latest answer was that did not show what it was to show.
+    pub stalest: Duration,
+    /// In the order in which gateways read them.
+    pub commands: Vec<Command>,
+}
+
+/// A set was to be assigned to a target.
+pub struct Assignment {
+    pub word: Word,
+    pub asked: Instant,
+    /// The action of one that was done, and since when that is known.
+    pub done: Option<(i64, Instant)>,
+}
+
+/// What a gateway was told about an action: to carry it out, or to cancel it.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    pub action: i64,
+    pub cancels: bool,
+    pub read: Instant,
+    /// By what waits in its order to be sent; else as the answer to what the gateway said, which comes past that.
+    pub in_order: bool,
 }
 
 impl Record {
@@ -103,23 +118,12 @@ impl Record {
         self.violations.lock().unwrap().clone()
     }
 
-    pub fn trouble_begins(&self, node: usize) {
-        self.trouble.lock().unwrap().push((node, Instant::now(), None));
-    }
-
-    /// What has failed comes back a little later than the failure ends.
-    pub fn trouble_ends(&self, node: usize) {
-        let mut trouble = self.trouble.lock().unwrap();
-        let open = trouble.iter_mut().filter(|(of, _, end)| *of == node && end.is_none());
-        open.for_each(|(_, _, end)| *end = Some(Instant::now() + Duration::from_secs(2)));
-    }
-
-    /// Whether an answer has to know what was acknowledged at `since`, if it was asked for at `asked`.
-    pub fn must_know(&self, answer: &Answer, since: Instant, asked: Instant) -> bool {
-        let node = answer.header(NODE).and_then(|node| node.parse().ok());
-        let trouble = self.trouble.lock().unwrap();
-        let troubled = trouble.iter().any(|(of, _, end)| Some(*of) == node && end.is_none_or(|end| end > since));
-        asked.saturating_duration_since(since) > if troubled { BOUND_IN_TROUBLE } else { BOUND }
+    /// Whether an answer has to know what was acknowledged at `since`, if it was asked for at `asked`. No trouble of a node is an
+    /// excuse: one that can't know what others did reads the database, or does not answer.
+    fn must_know(&self, since: Instant, asked: Instant) -> bool {
+        let late = asked.saturating_duration_since(since);
+        self.write(|written| written.stalest = written.stalest.max(late));
+        late > BOUND
     }
 }
 
@@ -224,7 +228,7 @@ impl Target {
         let late = |since: Instant| asked.saturating_duration_since(since);
         for action in offered.iter().chain(&canceled) {
             if let Some(Some(closed)) = known.closed.get(action)
-                && record.must_know(answer, *closed, asked)
+                && record.must_know(*closed, asked)
             {
                 record.violated(format!("{what}, {:?} after the end of {action}", late(*closed)));
             }
@@ -233,12 +237,10 @@ impl Target {
             return;
         }
         match expects {
-            Expects::Deployment(action, since) if offered != Some(action) && record.must_know(answer, since, asked) => {
+            Expects::Deployment(action, since) if offered != Some(action) && record.must_know(since, asked) => {
                 record.violated(format!("{what}, {:?} after the assignment {action}", late(since)));
             }
-            Expects::Cancelation(action, since)
-                if canceled != Some(action) && record.must_know(answer, since, asked) =>
-            {
+            Expects::Cancelation(action, since) if canceled != Some(action) && record.must_know(since, asked) => {
                 record.violated(format!("{what}, {:?} after the cancelation of {action}", late(since)));
             }
             _ => {}
