@@ -1,11 +1,12 @@
-//! Servers on one broker: what is done on one is in force on the other, and what a hawkBit node did is in force on both.
+//! Servers on one broker: what is done on one is in force on the other, and what a hawkBit node did is in force on both,
+//! whichever of them dies.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{FAN_OUT, PATIENCE, Peer, SERVICE};
-use crate::harness::{Answer, Broker, Engine, Gateway, Server, Store, VirtualHost, eventually, linger};
+use crate::harness::{Answer, Broker, Cluster, Engine, Gateway, Server, Store, VirtualHost, eventually, linger};
 
 const OVER_THE_BROKER: &str = "hawkbit.events.remote.enabled=true";
 /// So long that nothing is seen because a cache's time is up.
@@ -104,29 +105,93 @@ async fn a_service_event_of_hawkbits_that_comes_twice_is_one_command() {
         let mut gateway = Gateway::connect(&host, "gw.ex").await;
         gateway.until_heard().await;
         gateway.register(&["d1"]).await;
-        let event = |id: &str, controller_id: &str| {
-            let of = json!({
-                "type": "3", "id": "ce2ddd94-7e85-42dc-8c2a-7b23e67aa9b8", "timestamp": 1, "tenant": "DEFAULT", "entityId": 9,
-                "controllerId": controller_id, "targetAddress": format!("amqp://{}/gw.ex", host.name), "source": 9
-            });
-            json!({"type": "1002", "id": id, "timestamp": 1, "source": 9, "remoteEvent": of})
-        };
-        for (id, thing) in [
-            ("0f40962b-83c7-4d1b-a236-007df68c4e30", "gone-1"),
-            ("0f40962b-83c7-4d1b-a236-007df68c4e30", "gone-1"),
-            ("0f40962b-83c7-4d1b-a236-007df68c4e31", "gone-2"),
-        ] {
-            peer.tell(SERVICE, &event(id, thing)).await;
+        for (id, thing) in [(ONE, "gone-1"), (ONE, "gone-1"), (TWO, "gone-2")] {
+            peer.tell(SERVICE, &deleted(&host, id, thing)).await;
         }
-        let mut told = Vec::new();
-        while !told.contains(&"gone-2".to_owned()) {
-            let message = gateway.next().await;
-            if message.header("type") == "THING_DELETED" {
-                told.push(message.header("thingId"));
-            }
-        }
-        assert_eq!(told, ["gone-1", "gone-2"]);
+        assert_eq!(until_told(&mut gateway, "gone-2").await, ["gone-1", "gone-2"]);
     }
+}
+
+/// A node is killed while it has a message that it could not store yet, or that it has stored and not acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_event_that_a_killed_node_held_is_one_command_by_another() {
+    tokio::join!(is_taken_from_the_killed(false), is_taken_from_the_killed(true));
+}
+
+async fn is_taken_from_the_killed(stored: bool) {
+    let host = Broker::shared().virtual_host();
+    let peer = Peer::connect(&host).await;
+    let plan = Cluster::of(2).on_broker(&host).with(&[OVER_THE_BROKER, "kettle.cluster.lease-time=2s"]);
+    let mut cluster = plan.start();
+    for node in &cluster.nodes {
+        until_ready(node).await;
+    }
+    let store = cluster.store().await;
+    let taken = async || store.number("SELECT count(*) AS n FROM kt_taken_event").await;
+    let mut gateway = Gateway::connect(&host, "gw.ex").await;
+    gateway.until_heard().await;
+    let link = |node: usize| cluster.nodes[node].broker.as_ref().unwrap();
+    let consumers = async |count: u64| {
+        eventually(PATIENCE, "so many hear the channel", async || (host.consumers(SHARED) == count).then_some(()))
+            .await;
+    };
+    consumers(2).await;
+    link(1).cut();
+    consumers(1).await;
+    cluster.nodes[0].database.cut();
+    peer.tell(SERVICE, &deleted(&host, ONE, "gone-1")).await;
+    eventually(PATIENCE, "it can't be stored", async || {
+        cluster.nodes[0].log_text().contains("events for services wait").then_some(())
+    })
+    .await;
+    link(1).mend();
+    consumers(2).await;
+    assert_eq!((host.unacknowledged(SHARED), taken().await), (1, 0), "who has it keeps it");
+    if stored {
+        // What it says of it does not arrive.
+        link(0).silence();
+        cluster.nodes[0].database.mend();
+        eventually(PATIENCE, "it is stored", async || (taken().await == 1).then_some(())).await;
+        assert_eq!(host.unacknowledged(SHARED), 1);
+    }
+    cluster.nodes[0].kill9();
+    cluster.nodes[0].broker.as_ref().unwrap().cut();
+    eventually(PATIENCE, "the other has it", async || {
+        let acknowledged = host.depth(SHARED) == Some(0);
+        (acknowledged && taken().await == 1).then_some(())
+    })
+    .await;
+    peer.tell(SERVICE, &deleted(&host, TWO, "gone-2")).await;
+    assert_eq!(until_told(&mut gateway, "gone-2").await, ["gone-1", "gone-2"], "stored: {stored}");
+    assert_eq!(taken().await, 2);
+    gateway.expect_silence().await;
+}
+
+/// Ids of messages.
+const ONE: &str = "0f40962b-83c7-4d1b-a236-007df68c4e30";
+const TWO: &str = "0f40962b-83c7-4d1b-a236-007df68c4e31";
+/// Where the service channel's messages wait for one of the nodes.
+const SHARED: &str = "serviceEventChannel.dmf-server";
+
+/// A thing of the gateway is gone, as hawkBit tells it to services.
+fn deleted(host: &VirtualHost<'_>, id: &str, controller_id: &str) -> Value {
+    let of = json!({
+        "type": "3", "id": "ce2ddd94-7e85-42dc-8c2a-7b23e67aa9b8", "timestamp": 1, "tenant": "DEFAULT", "entityId": 9,
+        "controllerId": controller_id, "targetAddress": format!("amqp://{}/gw.ex", host.name), "source": 9
+    });
+    json!({"type": "1002", "id": id, "timestamp": 1, "source": 9, "remoteEvent": of})
+}
+
+/// The things that the gateway is told to be gone, up to this one.
+async fn until_told(gateway: &mut Gateway<'_>, last: &str) -> Vec<String> {
+    let mut told = Vec::new();
+    while !told.iter().any(|thing| thing == last) {
+        let message = gateway.next().await;
+        if message.header("type") == "THING_DELETED" {
+            told.push(message.header("thingId"));
+        }
+    }
+    told
 }
 
 /// On PostgreSQL by another server, on SQLite by the next process.

@@ -140,6 +140,11 @@ impl VirtualHost<'_> {
         self.number(queue, "messages")
     }
 
+    /// How many of them are with consumers that have not acknowledged them.
+    pub fn unacknowledged(&self, queue: &str) -> u64 {
+        self.number(queue, "messages_unacknowledged").unwrap_or(0)
+    }
+
     pub fn consumers(&self, queue: &str) -> u64 {
         self.number(queue, "consumers").unwrap_or(0)
     }
