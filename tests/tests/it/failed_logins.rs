@@ -288,6 +288,39 @@ async fn who_is_refused_on_one_node_is_refused_on_the_other() {
     log_in(&a, "203.0.113.1", "bob", "right").await.expect(200);
 }
 
+/// What is under way on each node when the last free failure is counted is looked at; so is nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_on_three_nodes_at_once_gets_one_guess_more_for_each_other_node_at_most() {
+    const FREE: usize = 3;
+    let redis = Redis::start();
+    // However slow the machine is, Redis answers in time.
+    let own: Vec<String> = redis.settings().into_iter().chain(["spring.data.redis.timeout=20s".to_owned()]).collect();
+    let own: Vec<&str> = own.iter().map(String::as_str).collect();
+    for more in [&[][..], &own] {
+        let settings: Vec<&str> = SETTINGS.iter().chain(more).copied().collect();
+        let a = Server::start_with(Engine::Postgres, &settings).await;
+        let nodes = [a.another_node().await, a.another_node().await, a];
+        for user in ["bob", "nobody"] {
+            // Each from an address of its own: it is the user's count.
+            let guesses = (0..90).map(|n| {
+                let node = &nodes[n % nodes.len()];
+                async move { log_in(node, &format!("198.51.100.{n}"), user, &format!("guess-{n}")).await.status }
+            });
+            let statuses = futures_util::future::join_all(guesses).await;
+            let looked_at = statuses.iter().filter(|status| **status == 401).count();
+            eprintln!("{looked_at} guesses were looked at");
+            assert!((FREE..FREE + nodes.len()).contains(&looked_at), "{looked_at}");
+            assert_eq!(statuses.iter().filter(|status| **status == 429).count(), statuses.len() - looked_at);
+            for node in &nodes {
+                log_in(node, "203.0.113.1", user, "right").await.expect_error(429, LOCKED);
+            }
+            let listed = nodes[0].get(LIST).await.expect(200).json();
+            let of_user = listed["content"].as_array().unwrap().iter().find(|one| one["subject"] == user).unwrap();
+            assert_eq!(of_user["failures"], looked_at, "each was counted");
+        }
+    }
+}
+
 #[tokio::test]
 async fn redis_counts_them_and_the_database_does_while_it_is_away() {
     let redis = Redis::start();
