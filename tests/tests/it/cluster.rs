@@ -5,6 +5,7 @@ mod contract;
 mod faults;
 mod history;
 mod rolling;
+mod spread;
 mod two_nodes;
 
 use std::time::Duration;
