@@ -184,16 +184,10 @@ async fn offered_and_done(by: &Server, on: &Server, name: &str) {
 
 impl Redis {
     async fn has(&self, key: &str) -> bool {
-        self.ask("EXISTS", key).await == 1
+        self.ask(&["EXISTS", key]).await
     }
 
     async fn forget(&self, key: &str) {
-        self.ask("DEL", key).await;
-    }
-
-    async fn ask(&self, command: &str, key: &str) -> i64 {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        redis::cmd(command).arg(key).query_async(&mut connection).await.unwrap()
+        self.ask(&["DEL", key]).await
     }
 }

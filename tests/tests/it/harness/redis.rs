@@ -21,6 +21,13 @@ impl Redis {
         ["spring.data.redis.host=127.0.0.1".to_owned(), format!("spring.data.redis.port={}", self.port)]
     }
 
+    /// The answer to a command, which is asked past all servers.
+    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port)).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut connection).await.unwrap()
+    }
+
     /// What it holds is lost.
     pub fn kill9(&self) {
         self.keeper.tell("kill");
