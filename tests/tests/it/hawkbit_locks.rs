@@ -70,21 +70,21 @@ async fn auto_assignment_of_a_tenant_waits_while_a_node_of_hawkbit_is_at_it() {
             client.get(&path).await.expect(200).json()["total"].as_i64().unwrap()
         };
         eventually(PATIENCE, "the other tenant's is done", async || {
-            (assigned(&other, of_tenants[1]).await == 1).then_some(())
+            (assigned(&other, of_tenants[1]).await == 2).then_some(())
         })
         .await;
         until_tried(&store, "auto-assign:DEFAULT").await;
         assert_eq!(assigned(&server, of_tenants[0]).await, 0, "it is left alone");
         store.execute(free).await;
         eventually(PATIENCE, "the set is assigned", async || {
-            (assigned(&server, of_tenants[0]).await == 1).then_some(())
+            (assigned(&server, of_tenants[0]).await == 2).then_some(())
         })
         .await;
         until_free(&store).await;
     }
 }
 
-/// A filter that is to assign a set to a target which is there already: that is a matter of the job.
+/// A filter that is to assign a set to a target which is there already, a matter of the job, and to one that comes.
 async fn set_filter(client: &Client, name: &str) -> i64 {
     client.target(&format!("{name}-d1")).await;
     let set = client.set(name, &[]).await.id;
@@ -92,6 +92,7 @@ async fn set_filter(client: &Client, name: &str) -> i64 {
     let filter = client.post("/rest/v1/targetfilters", body).await.expect(201).id();
     let path = format!("/rest/v1/targetfilters/{filter}/autoAssignDS");
     client.post(&path, json!({"id": set})).await.expect(200);
+    client.target(&format!("{name}-d2")).await;
     set
 }
 

@@ -10,7 +10,7 @@ use super::{Model, store};
 use crate::{
     access::{Permission, Scope},
     actions::{self, ActionType, Cause, Request},
-    ctx::Ctx,
+    ctx::{Ctx, HawkbitLock, Services, Tenant},
     distribution_sets,
     error::{Error, Result},
     search, targets, tenants,
@@ -20,6 +20,11 @@ use crate::{
 pub(super) const AT_ONCE: usize = 999;
 /// How often an assignment is tried when other transactions are in the way.
 const TRIES: u32 = 10;
+
+/// hawkBit's lock of the tenant's auto-assignments, where its nodes work on the same database; `None`: one of them is at it.
+pub(super) async fn hawkbit_lock(services: &Services, tenant: &Tenant) -> Result<Option<HawkbitLock>> {
+    services.hawkbit_lock(&format!("{}-auto-assign", tenant.id())).await
+}
 
 /// A filter, and the work in its name.
 pub(super) struct Assigner {

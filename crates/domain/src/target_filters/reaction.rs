@@ -7,6 +7,7 @@ use super::{
     assigner::{self, AT_ONCE, Assigner},
     assigning::{self, Assigning},
     store::{self, Match},
+    sweep::BUSY_MS,
     waiting::Wanted,
 };
 use crate::{
@@ -50,6 +51,14 @@ async fn react_to(services: &Arc<Services>, tenant: &Tenant, controller_ids: &[S
             to_assign.entry(filter).or_default().push(target);
         }
     }
+    if to_assign.is_empty() {
+        return Ok(());
+    }
+    let Some(lock) = assigner::hawkbit_lock(services, tenant).await? else {
+        let wanted = Wanted { filters: to_assign.into_keys().collect(), ..Wanted::default() };
+        services.auto_assign.want(tenant, wanted, ctx.now() + BUSY_MS);
+        return Ok(());
+    };
     for (filter, targets) in to_assign {
         match assign(&ctx, filter, &targets).await {
             Ok(true) => {}
@@ -63,6 +72,7 @@ async fn react_to(services: &Arc<Services>, tenant: &Tenant, controller_ids: &[S
             }
         }
     }
+    lock.release().await;
     Ok(())
 }
 

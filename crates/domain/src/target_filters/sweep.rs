@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// When to ask again for a lease that another node has.
-const BUSY_MS: i64 = 1000;
+pub(super) const BUSY_MS: i64 = 1000;
 /// How long a tenant's passes may keep those of others waiting, but for the one under way.
 const TURN: Duration = Duration::from_millis(500);
 
@@ -116,7 +116,7 @@ async fn pass(
         services.auto_assign.want(tenant, wanted, services.clock.now_ms() + BUSY_MS);
         return Ok(None);
     };
-    let lock = services.hawkbit_lock(&format!("{}-auto-assign", tenant.id())).await;
+    let lock = assigner::hawkbit_lock(services, tenant).await;
     let Some(lock) = lock.inspect_err(|_| again(wanted.clone()))? else {
         services.auto_assign.want(tenant, wanted, services.clock.now_ms() + BUSY_MS);
         lease.release(&services.db).await?;
