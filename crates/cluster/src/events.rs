@@ -2,7 +2,7 @@
 //!
 //! An event carries names, not state: who hears it drops what it has cached. It is delivered in this process right
 //! after the commit, and to other nodes through the outbox (see `outbox.rs`). What gaps mean for caches is modelled in
-//! `tests/it/model/cache.rs`.
+//! `tests/it/model/cache.rs`, when a node that joins is whole in `hearing.rs`.
 
 use std::{
     collections::BTreeMap,

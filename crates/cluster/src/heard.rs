@@ -2,7 +2,8 @@
 //!
 //! A node that hears events of another says so by gossip, all that it heard in a while together. Who commits waits for those
 //! that are alive, and never for long: a node that does not answer in time is not waited for again until it does.
-//! So this is a promise about speed, not the guard against stale answers: that is `Events::whole`.
+//! So this is a promise about speed, not the guard against stale answers: that is `Events::whole`. Model:
+//! `tests/it/model/hearing.rs`.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

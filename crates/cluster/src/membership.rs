@@ -2,7 +2,7 @@
 //!
 //! Each node writes its row every few seconds and reads those of the others, all by the database's clock. Nothing is decided
 //! by being a member: leases decide who works. Membership says who is waited for, what the load is shared among, and
-//! what people are shown.
+//! what people are shown. Model of joining: `tests/it/model/hearing.rs`.
 
 use std::{
     collections::HashSet,

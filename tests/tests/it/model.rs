@@ -1,13 +1,15 @@
 //! The cluster's protocols as models, checked in every order of steps that three nodes can take: leases, the outbox, service
-//! events and announcements, caches. Each model also has variants with one thing left out, and those must be found broken:
-//! a model that can't fail proves nothing. See docs/decisions/014-the-protocols-are-model-checked.md.
+//! events and announcements, caches, hearing, shared views. Each model also has variants with one thing left out, and those
+//! must be found broken: a model that can't fail proves nothing. See docs/decisions/014-the-protocols-are-model-checked.md.
 //!
 //! Steps have the names of what they stand for in `crates/cluster` and `crates/domain`.
 
 mod cache;
+mod hearing;
 mod lease;
 mod outbox;
 mod redelivery;
+mod shared;
 mod telling;
 
 use std::{fmt::Debug, hash::Hash};

@@ -9,7 +9,7 @@
 //!
 //! To drop everything is to end a generation. Its name holds that of the Redis process, so what one has forgotten (a drop that was
 //! not on its disk, or not on its replica) no generation outlives. And where another process answers than the one that has this node's
-//! drops, everything is dropped there first.
+//! drops, everything is dropped there first. Model: `tests/it/model/shared.rs`.
 
 use std::{
     collections::HashSet,
