@@ -13,6 +13,8 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
+use crate::membership::SEEN_AFTER;
+
 /// The topic of gossip that says what was heard.
 pub(crate) const TOPIC: &str = "heard";
 /// Between two sayings, for each node alive: so that a cluster of any size says as much in all.
@@ -30,6 +32,8 @@ pub(crate) struct Heard {
 struct State {
     /// The other nodes alive; `false`: not to be waited for, because it was too slow the last time.
     others: HashMap<String, bool>,
+    /// When it was looked who is alive.
+    looked: Option<Instant>,
     /// By the row of the outbox that is last to arrive.
     waits: HashMap<i64, Wait>,
     to_say: BTreeMap<String, Vec<i64>>,
@@ -56,9 +60,10 @@ impl Heard {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Who else is alive, by what membership knows.
-    pub(crate) fn set_others(&self, alive: &HashSet<String>) {
+    /// Who else is alive, by what membership saw then.
+    pub(crate) fn set_others(&self, alive: &HashSet<String>, looked: Instant) {
         let mut state = self.state();
+        state.looked = Some(looked);
         state.others.retain(|node, _| alive.contains(node));
         for node in alive {
             state.others.entry(node.clone()).or_insert(true);
@@ -83,18 +88,15 @@ impl Heard {
         self.state().others.len() + 1
     }
 
-    /// To be called before the commit of `row`, whose hearing is then waited for by [`Hearing::wait`].
-    pub(crate) fn expect(&self, row: i64) -> Hearing<'_> {
-        self.state().waits.insert(row, Wait::default());
-        Hearing { of: self, row }
+    /// To be called before the commit of `rows`, whose hearing is then waited for by [`Hearing::wait`].
+    pub(crate) fn expect(&self, rows: &[i64]) -> Hearing<'_> {
+        self.state().waits.extend(rows.iter().map(|row| (*row, Wait::default())));
+        Hearing { of: self, rows: rows.to_owned() }
     }
 
     /// The wait for a row that is committed: for those who are alive now, and not for those who were when it began. Who has
     /// joined meanwhile may have looked for the last time before the commit.
     fn wait_for(&self, row: i64) -> Option<oneshot::Receiver<()>> {
-        if self.longest_wait.is_zero() {
-            return None;
-        }
         let mut state = self.state();
         let State { others, waits, .. } = &mut *state;
         let wait = waits.get_mut(&row)?;
@@ -179,19 +181,34 @@ fn settle(state: &mut State) {
 /// One wait. Dropped, it is over.
 pub(crate) struct Hearing<'a> {
     of: &'a Heard,
-    row: i64,
+    rows: Vec<i64>,
 }
 
 impl Hearing<'_> {
     /// To be called after the commit: returns when all have heard, or the longest wait is over.
     pub(crate) async fn wait(self) {
-        let Some(heard) = self.of.wait_for(self.row) else { return };
-        let until = Instant::now() + self.of.longest_wait;
-        if tokio::time::timeout_at(until, heard).await.is_ok() {
+        if self.of.longest_wait.is_zero() {
             return;
         }
+        let asked = Instant::now();
+        let until = asked + self.of.longest_wait;
+        let hung = self.of.state().looked.is_some_and(|looked| asked.duration_since(looked) >= SEEN_AFTER);
+        for row in &self.rows {
+            let Some(heard) = self.of.wait_for(*row) else { continue };
+            if tokio::time::timeout_at(until, heard).await.is_err() {
+                return self.is_slow(*row);
+            }
+        }
+        if hung {
+            // Another node may have joined meanwhile, and gone on without this one.
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    /// Not all have heard of a row in time.
+    fn is_slow(&self, row: i64) {
         let mut state = self.of.state();
-        let Some(awaited) = state.waits.remove(&self.row).and_then(|wait| wait.awaited) else { return };
+        let Some(awaited) = state.waits.remove(&row).and_then(|wait| wait.awaited) else { return };
         for node in awaited.missing {
             if let Some(quick) = state.others.get_mut(&node)
                 && *quick
@@ -205,7 +222,10 @@ impl Hearing<'_> {
 
 impl Drop for Hearing<'_> {
     fn drop(&mut self) {
-        self.of.state().waits.remove(&self.row);
+        let mut state = self.of.state();
+        for row in &self.rows {
+            state.waits.remove(row);
+        }
     }
 }
 
@@ -215,18 +235,18 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn others(nodes: &[&str]) -> HashSet<String> {
-        nodes.iter().map(|node| (*node).to_owned()).collect()
+    fn is_with(here: &Heard, nodes: &[&str]) {
+        here.set_others(&nodes.iter().map(|node| (*node).to_owned()).collect(), Instant::now());
     }
 
     #[tokio::test]
     async fn a_commit_waits_for_all_that_are_alive() {
         let here = Heard::new(LONG);
-        here.expect(1).wait().await;
-        here.set_others(&others(&["b"]));
-        let hearing = here.expect(7);
+        here.expect(&[1]).wait().await;
+        is_with(&here, &["b"]);
+        let hearing = here.expect(&[6, 7]);
         // It joins between that and the commit.
-        here.set_others(&others(&["b", "c"]));
+        is_with(&here, &["b", "c"]);
         let (b, c) = (Heard::new(LONG), Heard::new(LONG));
         for (node, name) in [(&b, "b"), (&c, "c")] {
             node.applied("a", 6);
@@ -236,8 +256,8 @@ mod tests {
                 here.said(name, "a", &text);
             }
             assert!(node.take_to_say().is_empty());
-            let missing = here.wait_for(7).is_some();
-            assert_eq!(missing, name == "b", "c is waited for, though it was not there when the commit began");
+            let missing = [6, 7].map(|row| here.wait_for(row).is_some());
+            assert_eq!(missing, [name == "b"; 2], "c is waited for, though it was not there when the commit began");
         }
         hearing.wait().await;
         assert!(here.state().waits.is_empty());
@@ -246,22 +266,42 @@ mod tests {
     #[tokio::test]
     async fn who_is_slow_or_gone_is_not_waited_for() {
         let here = Heard::new(Duration::from_millis(20));
-        here.set_others(&others(&["b"]));
+        is_with(&here, &["b"]);
         let waits = |row| {
-            let hearing = here.expect(row);
+            let hearing = here.expect(&[row]);
             (here.wait_for(row).is_some(), hearing)
         };
-        here.expect(1).wait().await;
+        here.expect(&[1]).wait().await;
         assert!(!waits(2).0, "b did not answer in time");
         here.said("b", "a", "a:1");
-        here.expect(3).wait().await;
+        here.expect(&[3]).wait().await;
         assert!(!waits(4).0, "nor this time");
         assert!(here.hears("b") && !here.hears("c"), "it has joined anew; and a stranger");
         let (waits_for_b, hearing) = waits(5);
         assert!(waits_for_b);
-        here.set_others(&others(&[]));
+        is_with(&here, &[]);
         hearing.wait().await;
         assert!(!waits(6).0, "b is gone");
+    }
+
+    #[tokio::test]
+    async fn each_row_of_a_commit_is_waited_for() {
+        let here = Heard::new(LONG);
+        is_with(&here, &["b"]);
+        let hearing = here.expect(&[1, 2]);
+        here.said("b", "a", "a:2");
+        assert!(here.wait_for(1).is_some() && here.wait_for(2).is_none());
+        here.said("b", "a", "a:1");
+        hearing.wait().await;
+    }
+
+    #[tokio::test]
+    async fn who_has_not_looked_for_long_who_is_alive_waits_in_full() {
+        let wait = Duration::from_millis(50);
+        let (here, begun) = (Heard::new(wait), Instant::now());
+        here.set_others(&HashSet::new(), begun.checked_sub(SEEN_AFTER).unwrap());
+        here.expect(&[1]).wait().await;
+        assert!(begun.elapsed() >= wait);
     }
 
     #[test]

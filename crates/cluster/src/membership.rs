@@ -31,7 +31,7 @@ const MISSED: Duration = Duration::from_secs(6);
 /// Between two announcements of a node that joins.
 const SAY_EVERY: Duration = Duration::from_millis(100);
 /// After this time every node that lives has seen the row of a node that joins.
-const SEEN_AFTER: Duration = Duration::from_secs(3);
+pub(crate) const SEEN_AFTER: Duration = Duration::from_secs(3);
 /// A node that has not been seen for so long is taken for dead.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// Rows of nodes that died are kept for so long, for people to see.
@@ -199,9 +199,10 @@ impl Member {
         if self.db.engine() == Engine::Postgres {
             self.clock.correct(before, now);
         }
+        let looked = tokio::time::Instant::now();
         let alive = alive(&self.db).await?;
         let others: HashSet<String> = alive.into_iter().filter(|id| id != self.events.node()).collect();
-        self.events.hearing().set_others(&others);
+        self.events.hearing().set_others(&others, looked);
         Ok(())
     }
 

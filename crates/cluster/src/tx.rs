@@ -109,8 +109,7 @@ async fn commit_and_tell(inner: DatabaseTransaction, events: Events, told: Told)
     let Told { pending, rows, for_services } = told;
     let of_events: Vec<i64> = rows.iter().filter(|row| !row.is_announcement()).map(|row| row.id).collect();
     events.own().write(&of_events);
-    // The rows of one transaction come to be seen together, and the last of them is told last.
-    let hearing = of_events.last().map(|row| events.hearing().expect(*row));
+    let hearing = events.hearing().expect(&of_events);
     if let Err(error) = inner.commit().await {
         // The answer may have got lost, not the commit: then the rows are there, and the reader of the outbox tells them.
         events.own().leave(&of_events);
@@ -125,7 +124,7 @@ async fn commit_and_tell(inner: DatabaseTransaction, events: Events, told: Told)
         events.service_event_written();
     }
     events.committed(rows, for_services);
-    if let Some(hearing) = hearing {
+    if !of_events.is_empty() {
         hearing.wait().await;
     }
     Ok(())

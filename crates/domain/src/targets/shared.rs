@@ -37,21 +37,25 @@ const BATCH: usize = 256;
 const AGAIN: Duration = Duration::from_secs(1);
 const GENERATION: &str = "views";
 
+/// In Lua: the process, from one time that it took over to the next. A replica that became one keeps its `run_id`.
+const PROCESS: &str = "string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') .. \
+     (string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or '')";
+
 /// `KEYS`: generation, view, token; `ARGV`: something new, milliseconds for the token. Returns the process, and the view and how
 /// long it lives; or whether the token was left.
 static FIND: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "local process = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') \
+    Script::new(&format!(
+        "local process = {PROCESS} \
          local generation = redis.call('GET', KEYS[1]) \
          if not generation or string.sub(generation, 1, #process) ~= process then \
            generation = process .. ':' .. ARGV[1] \
            redis.call('SET', KEYS[1], generation) \
          end \
          local view = redis.call('HMGET', KEYS[2], 'generation', 'row') \
-         if view[1] == generation then return {process, view[2], redis.call('PTTL', KEYS[2])} end \
-         if redis.call('SET', KEYS[3], generation .. ' ' .. ARGV[1], 'NX', 'PX', ARGV[2]) then return {process, false, 1} end \
-         return {process, false, 0}",
-    )
+         if view[1] == generation then return {{process, view[2], redis.call('PTTL', KEYS[2])}} end \
+         if redis.call('SET', KEYS[3], generation .. ' ' .. ARGV[1], 'NX', 'PX', ARGV[2]) then return {{process, false, 1}} end \
+         return {{process, false, 0}}"
+    ))
 });
 
 /// `KEYS`: the same; `ARGV`: what was new, the view, milliseconds for it.
@@ -66,12 +70,8 @@ static FILL_IN: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Returns the process.
-static DROP: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "redis.call('DEL', unpack(KEYS)) \
-         return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')",
-    )
-});
+static DROP: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&format!("redis.call('DEL', unpack(KEYS)) return {PROCESS}")));
 
 pub(super) struct Shared {
     redis: Redis,
@@ -173,8 +173,12 @@ impl Shared {
         let token = uuid::Uuid::new_v4().to_string();
         let (view, fill) = names(key);
         let (keys, fill_ms) = ([GENERATION, &view, &fill], (self.live / FILL).as_millis().to_string());
+        // Before it is asked: this may become the process that answers while the answer is under way.
+        let known = self.process().clone();
         match self.redis.run::<(String, Option<String>, i64)>(&FIND, &keys, &[&token, &fill_ms]).await {
-            Ok((process, ..)) if self.process().get_or_insert_with(|| process.clone()) != &process => {
+            Ok((process, ..))
+                if known.as_ref().unwrap_or(self.process().get_or_insert(process.clone())) != &process =>
+            {
                 self.drop_all();
                 Found::Nothing(None)
             }

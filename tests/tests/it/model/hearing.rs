@@ -18,57 +18,57 @@ const BOUND: &str = "three seconds after an answer it is known to every node tha
 
 #[test]
 fn what_was_answered_is_in_force_on_every_node_that_is_waited_for() {
-    holds(Hearing::MENDED.checker());
+    holds(Hearing::REAL.checker());
 }
 
 #[test]
 fn a_commit_of_several_events_is_answered_when_all_of_them_are_heard() {
-    holds(Hearing { changes: &[0b11], faults: 1, ..Hearing::MENDED }.checker());
+    holds(Hearing { changes: &[0b11], faults: 1, ..Hearing::REAL }.checker());
 }
 
 #[test]
 fn commits_of_one_node_do_not_stand_for_each_other() {
-    holds(Hearing { changes: &[0b01, 0b10], faults: 0, ..Hearing::MENDED }.checker());
+    holds(Hearing { changes: &[0b01, 0b10], faults: 0, ..Hearing::REAL }.checker());
 }
 
 #[test]
 fn a_node_that_joins_must_not_use_caches_before_the_others_wait_for_it() {
-    fails(Hearing { came: Came::NotSaid, ..Hearing::MENDED }, HEARD);
+    fails(Hearing { came: Came::NotSaid, ..Hearing::REAL }, HEARD);
 }
 
 #[test]
 fn a_node_that_joined_looks_once_more_before_it_uses_caches() {
-    fails(Hearing { look: Look::Any, ..Hearing::MENDED }, HEARD);
+    fails(Hearing { look: Look::Any, ..Hearing::REAL }, HEARD);
 }
 
 #[test]
 fn that_look_counts_from_its_beginning() {
-    fails(Hearing { look: Look::ByItsEnd, ..Hearing::MENDED }, HEARD);
+    fails(Hearing { look: Look::ByItsEnd, ..Hearing::REAL }, HEARD);
 }
 
 #[test]
-fn a_commit_that_was_under_way_when_a_node_joined_has_not_asked_it() {
-    fails(Hearing { newcomers: Newcomers::PassedOver, ..Hearing::MENDED }, HEARD);
+fn who_is_waited_for_is_not_settled_before_the_commit() {
+    fails(Hearing { asks: Asks::BeforeTheCommit, ..Hearing::REAL }, HEARD);
 }
 
 #[test]
 fn a_node_that_hung_while_another_joined_has_not_heard_of_it() {
-    fails(Hearing { members: Members::OfAnyAge, ..Hearing::MENDED }, HEARD);
+    fails(Hearing { members: Members::OfAnyAge, ..Hearing::REAL }, HEARD);
 }
 
 #[test]
 fn a_node_says_what_it_heard_after_it_dropped_what_it_kept() {
-    fails(Hearing { says: Says::First, ..Hearing::MENDED }, HEARD);
+    fails(Hearing { says: Says::First, ..Hearing::REAL }, HEARD);
 }
 
 #[test]
 fn the_last_event_of_a_commit_does_not_stand_for_those_before_it() {
-    fails(Hearing { changes: &[0b11], rows: Rows::Last, ..Hearing::MENDED }, HEARD);
+    fails(Hearing { changes: &[0b11], rows: Rows::Last, ..Hearing::REAL }, HEARD);
 }
 
 #[test]
 fn a_node_that_does_not_notice_how_long_it_hung_answers_from_before() {
-    fails(Hearing { absence: Absence::Unnoticed, ..Hearing::MENDED }, BOUND);
+    fails(Hearing { absence: Absence::Unnoticed, ..Hearing::REAL }, BOUND);
 }
 
 #[derive(Clone, Copy)]
@@ -79,7 +79,7 @@ struct Hearing {
     faults: u8,
     came: Came,
     look: Look,
-    newcomers: Newcomers,
+    asks: Asks,
     members: Members,
     says: Says,
     rows: Rows,
@@ -87,13 +87,12 @@ struct Hearing {
 }
 
 impl Hearing {
-    /// The code is not there yet: it passes newcomers over, takes members of any age, and waits for the last row (decision 014).
-    const MENDED: Hearing = Hearing {
+    const REAL: Hearing = Hearing {
         changes: &[0b01],
         faults: 2,
         came: Came::Said,
         look: Look::ByItsBeginning,
-        newcomers: Newcomers::Noticed,
+        asks: Asks::AfterTheCommit,
         members: Members::Fresh,
         says: Says::Last,
         rows: Rows::All,
@@ -116,15 +115,14 @@ enum Look {
     Any,
 }
 
-/// What becomes of an answer if a node was found since the commit began.
+/// When it is settled who is waited for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Newcomers {
-    /// It waits in full.
-    Noticed,
-    PassedOver,
+enum Asks {
+    AfterTheCommit,
+    BeforeTheCommit,
 }
 
-/// What becomes of an answer if the last look at who is alive is longer ago than a joining lasts.
+/// What becomes of an answer if the last look at who is alive was longer ago than a joining lasts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Members {
     /// It waits in full.
@@ -168,8 +166,11 @@ struct Change {
     stage: Stage,
     /// Whom the node that commits knew.
     asked: Set,
-    /// By row: who has not said that it applied it.
+    /// By row: who has said that it applied it, and who is waited for.
+    heard: [Set; ROWS],
     missing: [Set; ROWS],
+    /// What was known of members when they were asked was older than a joining lasts.
+    outdated: bool,
     /// Who is not waited for, or was for as long as any.
     excused: Set,
 }
@@ -180,6 +181,8 @@ enum Stage {
     /// `Heard::expect`.
     Expected,
     Committed,
+    /// `Heard::wait_for`.
+    Asked,
     Answered,
     /// Longer than three seconds ago.
     Past,
@@ -235,6 +238,7 @@ enum Known {
 enum Step {
     Expect(usize),
     Commit(usize),
+    Ask(usize),
     Answer(usize),
     Timeout(usize),
     Bound(usize),
@@ -332,10 +336,20 @@ impl Hearing {
     }
 
     fn may_answer(&self, state: &State, c: usize) -> bool {
-        let (node, change) = (&state.nodes[0], &state.changes[c]);
-        let newcomers = self.newcomers == Newcomers::Noticed && node.alive() & !change.asked != 0;
-        let outdated = self.members == Members::Fresh && !node.current;
-        change.missing == [0; ROWS] && !newcomers && !outdated
+        let change = &state.changes[c];
+        change.missing == [0; ROWS] && (self.members == Members::OfAnyAge || !change.outdated)
+    }
+
+    fn ask(&self, state: &mut State, c: usize) {
+        let node = &state.nodes[0];
+        let (alive, quick, outdated) = (node.alive(), node.set(|known| known == Known::Quick), !node.current);
+        let excused = node.set(|known| matches!(known, Known::Slow | Known::Lost));
+        let last = (0..ROWS).rev().find(|row| has(self.changes[c], *row)).unwrap();
+        let waits = |row| has(self.changes[c], row) && (self.rows == Rows::All || row == last);
+        let change = &mut state.changes[c];
+        (change.asked, change.outdated) = (alive, outdated);
+        change.missing = std::array::from_fn(|row| if waits(row) { quick & !change.heard[row] } else { 0 });
+        change.excused = excused;
     }
 
     fn known_but_to(&self, state: &State, stages: &[Stage], but: impl Fn(&Change) -> Set) -> bool {
@@ -351,19 +365,20 @@ impl Hearing {
         let mut state = before.clone();
         match step {
             Step::Expect(c) => {
-                let node = &before.nodes[0];
-                let quick = node.set(|known| known == Known::Quick);
-                let last = (0..ROWS).rev().find(|row| has(self.changes[c], *row)).unwrap();
-                let waits = |row| has(self.changes[c], row) && (self.rows == Rows::All || row == last);
-                let change = &mut state.changes[c];
-                change.stage = Stage::Expected;
-                change.asked = node.alive();
-                change.missing = std::array::from_fn(|row| if waits(row) { quick } else { 0 });
-                change.excused = node.set(|known| matches!(known, Known::Slow | Known::Lost));
+                state.changes[c].stage = Stage::Expected;
+                if self.asks == Asks::BeforeTheCommit {
+                    self.ask(&mut state, c);
+                }
             }
             Step::Commit(c) => {
                 state.changes[c].stage = Stage::Committed;
                 state.nodes[0].knows |= self.changes[c];
+            }
+            Step::Ask(c) => {
+                state.changes[c].stage = Stage::Asked;
+                if self.asks == Asks::AfterTheCommit {
+                    self.ask(&mut state, c);
+                }
             }
             Step::Answer(c) => state.changes[c].stage = Stage::Answered,
             Step::Timeout(c) => {
@@ -404,7 +419,8 @@ impl Hearing {
                 state.changes.iter_mut().for_each(|change| {
                     change.asked &= !(1 << n);
                     change.excused &= !(1 << n);
-                    change.missing.iter_mut().for_each(|missing| *missing &= !(1 << n));
+                    let sets = change.missing.iter_mut().chain(&mut change.heard);
+                    sets.for_each(|set| *set &= !(1 << n));
                 });
             }
             Step::Crash(n) => state.nodes[n] = NEW,
@@ -414,7 +430,8 @@ impl Hearing {
                 state.nodes[0].others[n] = if lives { Known::Lost } else { Known::No };
                 state.nodes[n].is_silent();
                 state.faults += u8::from(lives);
-                let waits = |change: &&mut Change| matches!(change.stage, Stage::Expected | Stage::Committed);
+                let waits =
+                    |change: &&mut Change| matches!(change.stage, Stage::Expected | Stage::Committed | Stage::Asked);
                 for change in state.changes.iter_mut().filter(waits) {
                     change.excused |= 1 << n;
                     change.missing.iter_mut().for_each(|missing| *missing &= !(1 << n));
@@ -462,6 +479,7 @@ impl Hearing {
                 let change = self.changes.iter().position(|rows| has(*rows, row)).unwrap();
                 state.nodes[node].said &= !(1 << row);
                 state.changes[change].missing[row] &= !(1 << node);
+                state.changes[change].heard[row] |= 1 << node;
                 let known = &mut state.nodes[0].others[node];
                 *known = if *known == Known::Slow { Known::Quick } else { *known };
             }
@@ -487,7 +505,8 @@ impl State {
     }
 }
 
-const UNMADE: Change = Change { stage: Stage::None, asked: 0, missing: [0; ROWS], excused: 0 };
+const UNMADE: Change =
+    Change { stage: Stage::None, asked: 0, heard: [0; ROWS], missing: [0; ROWS], outdated: false, excused: 0 };
 
 impl Model for Hearing {
     type State = State;
@@ -506,8 +525,9 @@ impl Model for Hearing {
             match change.stage {
                 Stage::None => steps.push(Step::Expect(c)),
                 Stage::Expected => steps.push(Step::Commit(c)),
-                Stage::Committed if self.may_answer(state, c) => steps.push(Step::Answer(c)),
-                Stage::Committed => steps.push(Step::Timeout(c)),
+                Stage::Committed => steps.push(Step::Ask(c)),
+                Stage::Asked if self.may_answer(state, c) => steps.push(Step::Answer(c)),
+                Stage::Asked => steps.push(Step::Timeout(c)),
                 Stage::Answered => steps.push(Step::Bound(c)),
                 Stage::Past => {}
             }
