@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     adopted::{AT_REST, Adopted},
-    contract::{SCENARIOS, shared_folder},
+    contract::{SCENARIOS, amqp_replay, shared_folder},
     harness::{Broker, Cluster, Plan, skip_visibly},
 };
 
@@ -54,6 +54,16 @@ async fn three_nodes_read_what_the_peer_wrote_as_the_peer_reads_it() {
     let out = run(&script, &["check", "--base", &cluster.client().base]);
     let said = String::from_utf8_lossy(&out.stdout);
     assert!(out.status.success(), "{said}{}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// Which of them sends and which receives is theirs to settle.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_three_nodes_over_amqp_are_the_recorded_ones() {
+    let Some(replay) = amqp_replay() else { return };
+    let broker = Broker::start();
+    let host = broker.default_host();
+    let cluster = Cluster::of(NODES).on_broker(&host).at_one_address().start();
+    replay(&cluster.client().base, &host).await;
 }
 
 fn run(script: &Path, arguments: &[&str]) -> Output {

@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Client, Process, eventually_within, free_port};
+use super::{Client, Process, eventually_within};
 
 const START: Duration = Duration::from_secs(20);
 /// The header by which answers say which node they are of: its number.
@@ -25,9 +25,8 @@ pub struct Balancer {
 }
 
 impl Balancer {
-    pub fn before(nodes: &[u16]) -> Self {
+    pub fn before(nodes: &[u16], port: u16) -> Self {
         let folder = tempfile::Builder::new().prefix("kettle-lb-").tempdir().unwrap();
-        let port = free_port();
         let settings = folder.path().join("haproxy.cfg");
         fs::write(&settings, configuration(port, nodes, &folder.path().join("admin"))).unwrap();
         let log = fs::File::create(folder.path().join("log")).unwrap();

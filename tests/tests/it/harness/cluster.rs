@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Balancer, Client, Database, Link, Server, Store, VirtualHost, server::Oddity};
+use super::{Balancer, Client, Database, Link, Server, Store, VirtualHost, free_port, server::Oddity};
 
 /// What a cluster is to be like.
 pub struct Plan {
@@ -16,6 +16,8 @@ pub struct Plan {
     data: Option<Arc<TempDir>>,
     database: Option<Arc<Database>>,
     settings: Vec<String>,
+    /// The load balancer's.
+    port: u16,
     /// The broker's port, where there is one.
     broker: Option<u16>,
     clocks: Vec<(usize, String)>,
@@ -37,7 +39,7 @@ pub struct Node {
 impl Cluster {
     pub fn of(nodes: usize) -> Plan {
         let (settings, clocks) = Default::default();
-        Plan { nodes, data: None, database: None, settings, broker: None, clocks }
+        Plan { nodes, data: None, database: None, settings, port: free_port(), broker: None, clocks }
     }
 
     /// Through the load balancer, a connection per request.
@@ -78,6 +80,12 @@ impl Plan {
         self
     }
 
+    /// Links lead to the load balancer, also where no request says so.
+    pub fn at_one_address(self) -> Self {
+        let url = format!("kettle.public-url=http://127.0.0.1:{}", self.port);
+        self.with(&[&url])
+    }
+
     /// One node's wall clock is off by this much: `+1h`, `-1h`.
     pub fn with_clock(mut self, node: usize, off: &str) -> Self {
         self.clocks.push((node, off.to_owned()));
@@ -93,7 +101,7 @@ impl Plan {
         let database = self.database.clone().unwrap_or_else(|| Arc::new(Database::create()));
         let nodes: Vec<Node> = (0..self.nodes).map(|number| self.node(number, &data, &database)).collect();
         let ports: Vec<u16> = nodes.iter().map(|node| node.port).collect();
-        let balancer = Balancer::before(&ports);
+        let balancer = Balancer::before(&ports, self.port);
         balancer.until_in_use(nodes.len());
         Cluster { nodes, balancer, database }
     }
