@@ -30,9 +30,9 @@ const NAMES: [&str; 10] =
     ["node-1", "node-2", "node-3", "node-4", "node-5", "node-6", "node-7", "node-8", "node-9", "node-10"];
 const NODES: usize = 3;
 const EVENTS_PER_SECOND: u64 = 1_000;
-/// Among ten nodes on two cores; what is measured is what one event costs.
 /// What hearing of another's event may cost a node, in µs: at 1,000/s a tenth of a core.
 const CPU_PER_EVENT: f64 = 100.0;
+/// Among ten nodes on two cores; what is measured is what one event costs.
 const EVENTS_AMONG_TEN: u64 = 200;
 const LEASE: f64 = 10.0;
 const GROUPS: u64 = 10;

@@ -34,7 +34,7 @@ struct State {
     others: HashMap<String, bool>,
     /// When it was looked who is alive.
     looked: Option<Instant>,
-    /// By the row of the outbox that is last to arrive.
+    /// By the row of the outbox.
     waits: HashMap<i64, Wait>,
     to_say: BTreeMap<String, Vec<i64>>,
 }
