@@ -44,7 +44,7 @@ pub async fn run(options: &Options, report: &mut Report, postgres: &Postgres, sc
     progress("cluster: starting three nodes");
     postgres.create_database(DATABASE)?;
     // A few connections each, so that ten nodes fit into PostgreSQL's hundred.
-    let settings = vec!["spring.datasource.hikari.maximum-pool-size=8".to_owned()];
+    let settings = vec!["spring.datasource.hikari.maximum-pool-size=7".to_owned()];
     let mut phase = Phase { options, postgres, scratch, settings, nodes: Vec::new() };
     let outcome = async {
         phase.grow(NODES).await?;

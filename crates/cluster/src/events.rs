@@ -272,10 +272,10 @@ impl Events {
     /// Joins this node to the others on the same PostgreSQL database. Until the channel is up, [`Events::whole`] is
     /// false. On SQLite there are no others, and nothing is started.
     pub fn follow(&self, db: &kettle_db::Db) -> Option<tokio::task::JoinHandle<()>> {
-        let pool = db.postgres_pool()?.clone();
+        (db.engine() == kettle_db::Engine::Postgres).then_some(())?;
         self.0.whole.store(false, Ordering::Release);
         let (events, db) = (self.clone(), db.clone());
-        Some(tokio::spawn(crate::outbox::follow(events, db, pool)))
+        Some(tokio::spawn(crate::outbox::follow(events, db)))
     }
 
     /// Tells the other nodes something, by whatever joins them; alone, nobody hears it. `topic` has no blank, and both

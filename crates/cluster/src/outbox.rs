@@ -13,7 +13,7 @@ use std::{
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
 use serde::Serialize;
-use sqlx::postgres::{PgListener, PgPool};
+use sqlx::postgres::PgListener;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::{
@@ -122,34 +122,34 @@ pub async fn lately(db: &Db, within: Duration, limit: u64) -> Result<Vec<Event>,
 }
 
 /// Follows the outbox of a PostgreSQL database for as long as the process lives.
-pub(crate) async fn follow(events: Events, db: Db, pool: PgPool) {
-    let wake = tokio::spawn(wake_others(events.clone(), db.clone()));
-    tokio::spawn(gossip(events.clone(), db.clone()));
+pub(crate) async fn follow(events: Events, db: Db) {
     tokio::spawn(events.clone().say_what_is_heard());
     loop {
-        if let Err(error) = follow_once(&events, &db, &pool).await {
+        if let Err(error) = follow_once(&events, &db).await {
             db.doubt();
             tracing::warn!(%error, "the event channel is down; polls read the database until it is back");
         }
         events.gap();
         tokio::time::sleep(LOOK_EVERY).await;
         events.service_event_written();
-        if wake.is_finished() {
-            tracing::error!("the event channel's sender has stopped; other nodes hear of changes a second late");
-        }
     }
 }
 
-async fn follow_once(events: &Events, db: &Db, pool: &PgPool) -> Result<(), String> {
+async fn follow_once(events: &Events, db: &Db) -> Result<(), String> {
+    let channel = db.event_channel().ok_or("the database has no channel")?;
     let listening = async {
-        let mut listener = PgListener::connect_with(pool).await?;
+        let mut listener = PgListener::connect_with(channel.get_postgres_connection_pool()).await?;
         // A connection that was lost is a gap, and to be heard of at once.
         listener.eager_reconnect(false);
         listener.listen_all([CHANNEL, GOSSIP_CHANNEL]).await?;
         Ok(listener)
     };
     let listener = in_time(async { listening.await.map_err(|e: sqlx::Error| e.to_string()) }).await?;
-    look(events, db, Waking::Database(listener)).await
+    tokio::select! {
+        ended = look(events, &channel, Waking::Database(listener)) => ended,
+        ended = wake_others(events, &channel) => ended,
+        ended = gossip(events, &channel) => ended,
+    }
 }
 
 /// What wakes a reader.
@@ -186,29 +186,37 @@ impl Waking {
     }
 }
 
-/// Returns when something was committed, at the latest after a second.
+/// Returns when another node has committed something, at the latest after a second. One look is enough for all that has come by
+/// then.
 async fn notified(listener: &mut PgListener, events: &Events) -> Result<(), String> {
     // Gossip may come at any pace, and must not keep it from looking.
-    let at_the_latest = tokio::time::Instant::now() + LOOK_EVERY;
+    let mut at_the_latest = tokio::time::Instant::now() + LOOK_EVERY;
+    let mut woken = false;
     loop {
-        tokio::select! {
-            received = listener.try_recv() => match received {
-                Ok(Some(heard)) if heard.channel() == GOSSIP_CHANNEL => {
-                    if let Some(gossip) = read_gossip(heard.payload()) {
-                        events.hear(gossip);
-                    }
-                }
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) => return Err("the listening connection was lost".into()),
-                Err(error) => return Err(error.to_string()),
-            },
+        let received = tokio::select! {
+            biased;
             () = tokio::time::sleep_until(at_the_latest) => return Ok(()),
+            received = listener.try_recv() => received.map_err(|e| e.to_string())?,
+            () = std::future::ready(()), if woken => return Ok(()),
+        };
+        match received {
+            Some(heard) if heard.channel() == GOSSIP_CHANNEL => {
+                if let Some(gossip) = read_gossip(heard.payload()) {
+                    events.hear(gossip);
+                }
+            }
+            Some(wake) if wake.payload() == events.node() => {}
+            Some(_) => {
+                woken = true;
+                at_the_latest = at_the_latest.min(tokio::time::Instant::now() + WAKE_EVERY);
+            }
+            None => return Err("the listening connection was lost".into()),
         }
     }
 }
 
 /// Looks into the outbox whenever it is woken, until that or a look fails. While it looks the channel is whole.
-pub(crate) async fn look(events: &Events, db: &Db, mut waking: Waking) -> Result<(), String> {
+pub(crate) async fn look(events: &Events, db: &impl ConnectionTrait, mut waking: Waking) -> Result<(), String> {
     // What is committed from here on is either in the snapshot, and told by its commit, or read below.
     events.own().follow();
     let begun = Instant::now();
@@ -263,9 +271,9 @@ async fn in_time<T>(reading: impl Future<Output = Result<T, String>>) -> Result<
     read.map_err(|_| "reading the outbox timed out".to_owned())?
 }
 
-async fn current_snapshot(db: &Db) -> Result<String, String> {
+async fn current_snapshot(db: &impl ConnectionTrait) -> Result<String, String> {
     let statement = Engine::Postgres.statement("SELECT pg_current_snapshot()::text AS snapshot", []);
-    let row = db.read().query_one_raw(statement).await.map_err(|e| e.to_string())?;
+    let row = db.query_one_raw(statement).await.map_err(|e| e.to_string())?;
     let row = row.ok_or("no snapshot")?;
     row.try_get("", "snapshot").map_err(|e| e.to_string())
 }
@@ -289,14 +297,15 @@ struct Look {
 }
 
 /// Fails if the database has forgotten transactions, as one can that crashed or that took over: others have their ids then.
-async fn read_since(db: &Db, snapshot: &str) -> Result<Look, String> {
-    let sql = "SELECT pg_current_snapshot()::text AS snapshot, o.id, o.node, o.payload, o.created_at, \
-               CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) AS at, \
-               pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(s.seen) AS forgot \
-               FROM (SELECT CAST($1 AS pg_snapshot) AS seen) s \
-               LEFT JOIN kt_outbox o ON o.xid >= pg_snapshot_xmin(s.seen) AND NOT pg_visible_in_snapshot(o.xid, s.seen) \
-               AND o.kind <> $2 ORDER BY o.id";
-    let rows = db.read().query_all_raw(Engine::Postgres.statement(sql, [snapshot.into(), ANNOUNCEMENT.into()])).await;
+async fn read_since(db: &impl ConnectionTrait, snapshot: &str) -> Result<Look, String> {
+    // What is the same for all rows is reckoned once.
+    let sql = "SELECT (SELECT pg_current_snapshot()::text) AS snapshot, \
+               (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)) AS at, \
+               (SELECT pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(CAST($1 AS pg_snapshot))) AS forgot, \
+               o.id, o.node, o.payload, o.created_at \
+               FROM (SELECT 1) one LEFT JOIN kt_outbox o ON o.xid >= (SELECT pg_snapshot_xmin(CAST($1 AS pg_snapshot))) \
+               AND NOT pg_visible_in_snapshot(o.xid, (SELECT CAST($1 AS pg_snapshot))) AND o.kind <> $2 ORDER BY o.id";
+    let rows = db.query_all_raw(Engine::Postgres.statement(sql, [snapshot.into(), ANNOUNCEMENT.into()])).await;
     let rows = rows.map_err(|e| e.to_string())?;
     let first = rows.first().ok_or("no snapshot")?;
     let read = || -> Result<(Look, bool), DbErr> {
@@ -315,34 +324,35 @@ async fn read_since(db: &Db, snapshot: &str) -> Result<Look, String> {
     }
 }
 
-async fn wake_others(events: Events, db: Db) {
+async fn wake_others(events: &Events, db: &impl ConnectionTrait) -> Result<(), String> {
     // A wake-up takes a transaction's id, and with it a commit that would wait for the disk. One that is lost with the
     // database does no harm: those who listen were cut off too.
-    let sql = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')";
-    let notify = Engine::Postgres.statement(sql, [CHANNEL.into()]);
+    let sql = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
+    let notify = Engine::Postgres.statement(sql, [CHANNEL.into(), events.node().into()]);
     loop {
         events.wake_wanted().await;
-        if let Err(error) = db.write().execute_raw(notify.clone()).await {
+        let next = tokio::time::Instant::now() + WAKE_EVERY;
+        if let Err(error) = db.execute_raw(notify.clone()).await {
             tracing::warn!(%error, "other nodes could not be woken; they look by themselves within a second");
         }
-        tokio::time::sleep(WAKE_EVERY).await;
+        tokio::time::sleep_until(next).await;
     }
 }
 
 /// Tells the others what this node says. What can't be told now is not told later.
-async fn gossip(events: Events, db: Db) {
+async fn gossip(events: &Events, db: &impl ConnectionTrait) -> Result<(), String> {
     let sql = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
     let mut said = events.said();
     loop {
         match said.recv().await {
             Ok(Gossip { node, topic, text }) => {
                 let values = [GOSSIP_CHANNEL.into(), format!("{node} {topic} {text}").into()];
-                if let Err(error) = db.write().execute_raw(Engine::Postgres.statement(sql, values)).await {
+                if let Err(error) = db.execute_raw(Engine::Postgres.statement(sql, values)).await {
                     tracing::debug!(%error, topic, "other nodes could not be told something");
                 }
             }
             Err(RecvError::Lagged(lost)) => tracing::debug!(lost, "some gossip was too much to tell"),
-            Err(RecvError::Closed) => return,
+            Err(RecvError::Closed) => return Err("nobody says anything any more".into()),
         }
     }
 }

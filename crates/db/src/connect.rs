@@ -16,7 +16,7 @@ use sea_orm::{
 };
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Executor,
-    postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions},
+    postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -31,6 +31,9 @@ const KEEPALIVES: &str = "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interv
 const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 /// A connection that does not answer a test in this time is taken for dead: a machine that lost its power says no goodbye.
 const TEST_TIMEOUT: Duration = Duration::from_secs(1);
+/// So that statements of the event channel cost what they find: PostgreSQL keeps a session's plan that was good when a table was
+/// small, and reads the whole of it from then on.
+const BY_INDEX: &str = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off";
 /// For so long after a loss a connection is also tested when it is given back: who used it may have given up waiting.
 const TEST_BACK_FOR: Duration = Duration::from_secs(30);
 
@@ -70,8 +73,15 @@ pub struct Db {
     engine: Engine,
     read: DatabaseConnection,
     write: DatabaseConnection,
-    postgres: Option<PgPool>,
+    channel: Option<Channel>,
     doubt: Doubt,
+}
+
+/// How connections of the event channel are made.
+#[derive(Clone, Debug)]
+struct Channel {
+    pool: PgPoolOptions,
+    options: PgConnectOptions,
 }
 
 /// Since when connections that lie idle may be dead: a server that restarts takes all of them with it, and each that is used
@@ -144,7 +154,7 @@ impl Db {
             engine: Engine::Sqlite,
             read: SqlxSqliteConnector::from_sqlx_sqlite_pool(read),
             write: SqlxSqliteConnector::from_sqlx_sqlite_pool(write),
-            postgres: None,
+            channel: None,
             doubt: Doubt::new(),
         })
     }
@@ -154,25 +164,11 @@ impl Db {
             .map_err(sqlx_err)?
             .application_name("kettle")
             .disable_statement_logging();
-        let idle = settings.idle_in_transaction.as_millis();
-        let bounded: Arc<str> = format!("SET idle_in_transaction_session_timeout = {idle}").into();
         let doubt = Doubt::new();
         let (doubted, returned) = (doubt.clone(), doubt.clone());
-        let pool = PgPoolOptions::new()
-            .after_connect(move |connection, _| {
-                let bounded = bounded.clone();
-                Box::pin(async move {
-                    connection.execute(AssertSqlSafe(&*bounded)).await?;
-                    if let Err(error) = connection.execute(KEEPALIVES).await {
-                        tracing::debug!(%error, "the server's keepalives stay as they are");
-                    }
-                    Ok(())
-                })
-            })
-            // One more listens.
-            .max_connections(settings.max_connections.saturating_add(1))
+        let pool = with_session(settings, "")
+            .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
-            .test_before_acquire(false)
             .before_acquire(move |connection, meta| {
                 let doubt = doubted.clone();
                 Box::pin(async move {
@@ -191,11 +187,12 @@ impl Db {
                     Ok(true)
                 })
             })
-            .connect_with(options)
+            .connect_with(options.clone())
             .await
             .map_err(sqlx_err)?;
-        let connection = SqlxPostgresConnector::from_sqlx_postgres_pool(pool.clone());
-        Ok(Db { engine: Engine::Postgres, read: connection.clone(), write: connection, postgres: Some(pool), doubt })
+        let channel = Channel { pool: with_session(settings, BY_INDEX).max_connections(2), options };
+        let pool = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+        Ok(Db { engine: Engine::Postgres, read: pool.clone(), write: pool, channel: Some(channel), doubt })
     }
 
     pub fn engine(&self) -> Engine {
@@ -253,9 +250,11 @@ impl Db {
         Ok(())
     }
 
-    /// The pool underneath, for what only PostgreSQL has (LISTEN).
-    pub fn postgres_pool(&self) -> Option<&PgPool> {
-        self.postgres.as_ref()
+    /// Two connections to PostgreSQL beside those for requests, for the event channel: one to listen, one for its statements, which
+    /// wait behind nobody's. Made when they are first used, closed when this is dropped: so nothing that hangs is kept.
+    pub fn event_channel(&self) -> Option<DatabaseConnection> {
+        let Channel { pool, options } = self.channel.clone()?;
+        Some(SqlxPostgresConnector::from_sqlx_postgres_pool(pool.connect_lazy_with(options)))
     }
 
     /// Closes all connections; on SQLite this folds the write-ahead log into the file.
@@ -266,6 +265,22 @@ impl Db {
             }
         }
     }
+}
+
+/// Connections that are set up for Kettle, and by `more`.
+fn with_session(settings: &Settings, more: &'static str) -> PgPoolOptions {
+    let idle = settings.idle_in_transaction.as_millis();
+    let session: Arc<str> = format!("SET idle_in_transaction_session_timeout = {idle}; {more}").into();
+    PgPoolOptions::new().test_before_acquire(false).after_connect(move |connection, _| {
+        let session = session.clone();
+        Box::pin(async move {
+            connection.execute(AssertSqlSafe(&*session)).await?;
+            if let Err(error) = connection.execute(KEEPALIVES).await {
+                tracing::debug!(%error, "the server's keepalives stay as they are");
+            }
+            Ok(())
+        })
+    })
 }
 
 /// Whether the connection is gone, and not the server too busy to give one, or the statement wrong.

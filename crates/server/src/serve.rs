@@ -164,10 +164,11 @@ pub async fn serve(loaded: Loaded) -> anyhow::Result<()> {
     if let Some(transport) = transport {
         transport.stop().await;
     }
+    db.close().await;
+    // Not before: it tells the others that this node goes.
     if let Some(following) = following {
         following.abort();
     }
-    db.close().await;
     tracing::info!("stopped");
     Ok(())
 }

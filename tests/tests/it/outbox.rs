@@ -7,14 +7,10 @@ use std::{
 };
 
 use kettle_cluster::{Announcement, Clock, Event, Events, Fact, JobContext, Lease, Tx, outbox};
-use kettle_db::{
-    Db,
-    sea_orm::ConnectionTrait as _,
-    sqlx::postgres::{PgListener, PgPool},
-};
+use kettle_db::{Db, sea_orm::ConnectionTrait as _, sqlx::postgres::PgListener};
 use tokio::time::timeout;
 
-use crate::harness::{Engine, Store, eventually, on_each_store, psql};
+use crate::harness::{Engine, Store, eventually, linger, on_each_store, psql};
 
 /// An event's way to another node, by NOTIFY or by that node's own look.
 const TRAVEL: Duration = Duration::from_secs(5);
@@ -119,12 +115,46 @@ async fn what_one_node_commits_the_other_hears_once_and_its_own_node_not_again()
 async fn a_commit_wakes_other_nodes_by_notify() {
     let store = Store::migrated(Engine::Postgres).await;
     let a = Node::joined(&store, "a").await;
-    let pool: &PgPool = store.db.postgres_pool().unwrap();
-    let mut listener = PgListener::connect_with(pool).await.unwrap();
+    let mut listener = PgListener::connect(&store.url).await.unwrap();
     listener.listen("kettle_events").await.unwrap();
     a.tell(&changed("T", &["d"])).await;
     let notice = timeout(TRAVEL, listener.recv()).await.expect("a NOTIFY").unwrap();
-    assert_eq!(notice.payload(), "", "a bare wake-up");
+    assert_eq!(notice.payload(), "a", "a wake-up, and by whom");
+}
+
+/// While a table is small PostgreSQL would read all of it, and keep to that when it has grown.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_look_costs_is_what_it_finds() {
+    let store = Store::migrated(Engine::Postgres).await;
+    let (a, b) = (Node::joined(&store, "a").await, Node::joined(&store, "b").await);
+    let events: Vec<Event> = (0..20).map(|n| changed("T", &[&n.to_string()])).collect();
+    for (n, event) in events.iter().enumerate() {
+        a.tell(event).await;
+        b.hears(&events[..=n]).await;
+    }
+    // Sessions say what they did within a second of their next statement.
+    linger(Duration::from_secs(4)).await;
+    let scans = "SELECT seq_scan || ' ' || (idx_scan > 20) FROM pg_stat_user_tables WHERE relname = 'kt_outbox'";
+    assert_eq!(psql(&store.url, scans), "0 true");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_do_not_wait_for_the_connections_that_requests_hold() {
+    let store = Store::migrated(Engine::Postgres).await;
+    let (a, b) = (Node::joined(&store, "a").await, Node::joined(&store, "b").await);
+    let mut held = Vec::new();
+    while let Ok(tx) = timeout(Duration::from_secs(1), b.begin()).await {
+        held.push(tx);
+    }
+    assert_eq!(held.len(), 8, "all that there are");
+    let (first, second) = (changed("T", &["1"]), changed("T", &["2"]));
+    a.tell(&first).await;
+    b.hears(std::slice::from_ref(&first)).await;
+    // Longer than what was looked at is fresh.
+    linger(Duration::from_secs(4)).await;
+    assert!(b.events.whole() && b.gaps().len() == 1, "the node looks all the time");
+    a.tell(&second).await;
+    b.hears(&[first, second]).await;
 }
 
 /// Ids are drawn before the commit: here the lower id is committed after the higher one was read.

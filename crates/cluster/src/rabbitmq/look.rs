@@ -14,7 +14,7 @@ use crate::{
 /// Looks for as long as the process lives.
 pub async fn follow(events: Events, db: Db, link: Arc<Link>) {
     loop {
-        if let Err(error) = outbox::look(&events, &db, Waking::Broker(link.clone())).await {
+        if let Err(error) = outbox::look(&events, db.read(), Waking::Broker(link.clone())).await {
             db.doubt();
             tracing::warn!(%error, "the outbox can't be read; polls read the database until it can");
         }

@@ -21,8 +21,8 @@ async fn strangers(
     host: &crate::harness::VirtualHost<'_>,
     payloads: [Payload; 2],
 ) -> (Node, Node, Store) {
-    let other =
-        Store::migrated(if store.db.postgres_pool().is_some() { Engine::Postgres } else { Engine::Sqlite }).await;
+    let engine = if store.db.engine() == kettle_db::Engine::Postgres { Engine::Postgres } else { Engine::Sqlite };
+    let other = Store::migrated(engine).await;
     let with = |payload| Settings { payload, ..settings(host) };
     let a = Node::with(&store.db, "a", with(payloads[0])).await;
     let b = Node::with(&other.db, "b", with(payloads[1])).await;
