@@ -93,17 +93,11 @@ impl AssigningCache {
 /// The filters of the tenant that assign a set, in the order of their ids.
 pub(super) async fn of_tenant(ctx: &Ctx) -> Result<Arc<Vec<Assigning>>> {
     let services = ctx.services();
-    let cache = &services.auto_assign.assigning.0;
-    if services.events.whole()
-        && let Some(known) = cache.get(&ctx.tenant)
-    {
-        return Ok(known);
-    }
-    let reading = cache.begin(&ctx.tenant);
-    let rows = store::assigning(ctx.db().read(), ctx.tenant_id()).await?;
-    let now = search::macros(ctx).await?;
-    let list = rows.into_iter().filter_map(|filter| Assigning::compile(&ctx.tenant, filter, &now));
-    let list = Arc::new(list.collect::<Vec<_>>());
-    cache.keep(reading, ctx.tenant.clone(), list.clone());
-    Ok(list)
+    let read = async || {
+        let rows = store::assigning(ctx.db().read(), ctx.tenant_id()).await?;
+        let now = search::macros(ctx).await?;
+        let list = rows.into_iter().filter_map(|filter| Assigning::compile(&ctx.tenant, filter, &now));
+        Ok(Arc::new(list.collect()))
+    };
+    services.auto_assign.assigning.0.get_or_read(&services.events, &ctx.tenant, read).await
 }

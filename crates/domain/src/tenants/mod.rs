@@ -71,17 +71,11 @@ impl Cache {
 
 /// The tenant's settings, or `None` if there is no such tenant.
 pub async fn settings(services: &Services, tenant: &Tenant) -> Result<Option<Arc<TenantSettings>>> {
-    let cache = &services.tenants.0;
-    if services.events.whole()
-        && let Some(known) = cache.get(tenant)
-    {
-        return Ok(known);
-    }
-    let reading = cache.begin(tenant);
-    let rows = store::configuration(services.db.read(), tenant.id()).await?;
-    let known = rows.map(|rows| Arc::new(configuration::parse(&rows, &services.settings)));
-    cache.keep(reading, tenant.clone(), known.clone());
-    Ok(known)
+    let read = async || {
+        let rows = store::configuration(services.db.read(), tenant.id()).await?;
+        Ok(rows.map(|rows| Arc::new(configuration::parse(&rows, &services.settings))))
+    };
+    services.tenants.0.get_or_read(&services.events, tenant, read).await
 }
 
 /// The tenant with this id in the database.
