@@ -29,6 +29,8 @@ use record::{Record, Target};
 const NODES: usize = 3;
 /// How long nodes and others fail, where no long run is wanted.
 const SHORT: Duration = Duration::from_secs(20);
+/// How many times as long, if little was done by then.
+const LONGER: u32 = 4;
 /// A client waits no longer for an answer.
 const ANSWER: Duration = Duration::from_secs(20);
 /// From the last failure until all that was begun is done.
@@ -127,7 +129,9 @@ async fn run(seed: u64, duration: Duration, more: &[&str]) {
     let mut acting: Vec<_> = devices.iter().map(|it| tokio::spawn(devices::live(world.clone(), it.clone()))).collect();
     acting.push(tokio::spawn(gateway::live(world.clone(), host.url())));
 
-    accidents::happen(&mut cluster, (&broker, redis.as_ref()), seeded(seed), duration).await;
+    // On a slow machine for longer, until enough is done to prove something.
+    let goes_on = |since: Duration| since < duration || (since < duration * LONGER && !checks::is_enough(&world));
+    accidents::happen(&mut cluster, (&broker, redis.as_ref()), seeded(seed), goes_on).await;
     cluster.balancer.until_in_use(NODES);
     world.ending.store(true, Ordering::Relaxed);
     for done in join_all(working).await {

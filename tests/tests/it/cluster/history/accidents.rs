@@ -47,11 +47,11 @@ const ALL: [Accident; 12] = [
 /// What nodes share beside the database.
 type Shared<'a> = (&'a Broker, Option<&'a Redis>);
 
-pub async fn happen(cluster: &mut Cluster, shared: Shared<'_>, mut random: StdRng, duration: Duration) {
+pub async fn happen(cluster: &mut Cluster, shared: Shared<'_>, mut random: StdRng, goes_on: impl Fn(Duration) -> bool) {
     let begin = Instant::now();
     // Each kind comes at least once in a while.
     let mut bag: Vec<Accident> = Vec::new();
-    while begin.elapsed() < duration {
+    while goes_on(begin.elapsed()) {
         linger(Duration::from_millis(random.random_range(200..1500))).await;
         if bag.is_empty() {
             bag = ALL.to_vec();

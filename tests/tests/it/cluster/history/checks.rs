@@ -220,31 +220,54 @@ async fn tables(store: &Store) -> Vec<String> {
     wrong
 }
 
-/// What was not done proves nothing. The least of each is for the time of a short run, a fifth or less of what two busy cores do.
-async fn idle(world: &World, store: &Store) -> Vec<String> {
-    let finished = store.number("SELECT count(*) AS n FROM sp_action WHERE status = 0").await;
-    let rollouts = store.number("SELECT count(*) AS n FROM sp_rollout WHERE status = 6").await;
-    let done = world.record.write(|written| {
+/// What was done, how often, and how often at least. What was not done proves nothing.
+type Done = (&'static str, usize, usize);
+
+/// The least is for the time of a short run, a fifth or less of what two busy cores do.
+fn times(world: &World) -> usize {
+    usize::try_from(world.duration.as_secs() / super::SHORT.as_secs()).unwrap().max(1)
+}
+
+fn answered(world: &World) -> [Done; 6] {
+    let times = times(world);
+    world.record.write(|written| {
         let words = |words: &mut dyn Iterator<Item = Word>| words.filter(|word| *word == Word::Done).count();
         let told = |cancels: bool| {
             let commands = written.commands.iter().filter(|command| command.cancels == cancels);
             commands.map(|command| command.action).collect::<HashSet<_>>().len()
         };
         [
-            ("assignments were acknowledged", words(&mut written.assignments.values().map(|it| it.word)), 40),
-            ("cancelations were acknowledged", words(&mut written.cancelations.values().map(|(word, _)| *word)), 2),
-            ("reports were acknowledged", words(&mut written.reports.values().map(|(_, word)| *word)), 70),
-            ("polls were answered", written.polls, 600),
-            ("actions were told to gateways", told(false), 1),
-            ("cancelations were told to gateways", told(true), 1),
-            ("actions were finished", usize::try_from(finished).unwrap(), 40),
-            ("rollouts were finished", usize::try_from(rollouts).unwrap(), 2),
+            ("assignments were acknowledged", words(&mut written.assignments.values().map(|it| it.word)), 40 * times),
+            (
+                "cancelations were acknowledged",
+                words(&mut written.cancelations.values().map(|(word, _)| *word)),
+                2 * times,
+            ),
+            ("reports were acknowledged", words(&mut written.reports.values().map(|(_, word)| *word)), 70 * times),
+            ("polls were answered", written.polls, 600 * times),
+            ("actions were told to gateways", told(false), times),
+            ("cancelations were told to gateways", told(true), times),
         ]
-    });
-    eprintln!("{}", done.map(|(what, count, _)| format!("{count} {what}")).join(", "));
-    let times = usize::try_from(world.duration.as_secs() / super::SHORT.as_secs()).unwrap().max(1);
-    let too_few = done.iter().filter(|(_, count, least)| *count < least * times);
-    too_few.map(|(what, count, least)| format!("only {count} {what}, of {} at least", least * times)).collect()
+    })
+}
+
+/// Whether all is done that has to be answered to prove something.
+pub fn is_enough(world: &World) -> bool {
+    answered(world).iter().all(|(_, count, least)| count >= least)
+}
+
+async fn idle(world: &World, store: &Store) -> Vec<String> {
+    let number = async |sql: &str| usize::try_from(store.number(sql).await).unwrap();
+    let finished = number("SELECT count(*) AS n FROM sp_action WHERE status = 0").await;
+    let rollouts = number("SELECT count(*) AS n FROM sp_rollout WHERE status = 6").await;
+    let times = times(world);
+    let ended: [Done; 2] =
+        [("actions were finished", finished, 40 * times), ("rollouts were finished", rollouts, 2 * times)];
+    let done = [&answered(world)[..], &ended].concat();
+    let counts: Vec<String> = done.iter().map(|(what, count, _)| format!("{count} {what}")).collect();
+    eprintln!("{}", counts.join(", "));
+    let too_few = done.iter().filter(|(_, count, least)| count < least);
+    too_few.map(|(what, count, least)| format!("only {count} {what}, of {least} at least")).collect()
 }
 
 /// What the API says of it, on each node.
