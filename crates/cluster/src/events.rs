@@ -272,7 +272,9 @@ impl Events {
     /// Joins this node to the others on the same PostgreSQL database. Until the channel is up, [`Events::whole`] is
     /// false. On SQLite there are no others, and nothing is started.
     pub fn follow(&self, db: &kettle_db::Db) -> Option<tokio::task::JoinHandle<()>> {
-        (db.engine() == kettle_db::Engine::Postgres).then_some(())?;
+        if db.engine() != kettle_db::Engine::Postgres {
+            return None;
+        }
         self.0.whole.store(false, Ordering::Release);
         let (events, db) = (self.clone(), db.clone());
         Some(tokio::spawn(crate::outbox::follow(events, db)))

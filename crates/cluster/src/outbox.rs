@@ -23,6 +23,9 @@ use crate::{
 
 const CHANNEL: &str = "kettle_events";
 const GOSSIP_CHANNEL: &str = "kettle_gossip";
+/// A notice takes a transaction's id, and with it a commit that would wait for the disk. One that is lost with the database
+/// does no harm: those who listen were cut off too.
+const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
 /// The kind of rows that hold an [`Announcement`]. They are for those who send them, not for nodes that read the outbox.
 pub const ANNOUNCEMENT: &str = "announcement";
 /// How often a reader looks without having been woken.
@@ -325,10 +328,7 @@ async fn read_since(db: &impl ConnectionTrait, snapshot: &str) -> Result<Look, S
 }
 
 async fn wake_others(events: &Events, db: &impl ConnectionTrait) -> Result<(), String> {
-    // A wake-up takes a transaction's id, and with it a commit that would wait for the disk. One that is lost with the
-    // database does no harm: those who listen were cut off too.
-    let sql = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
-    let notify = Engine::Postgres.statement(sql, [CHANNEL.into(), events.node().into()]);
+    let notify = Engine::Postgres.statement(NOTIFY, [CHANNEL.into(), events.node().into()]);
     loop {
         events.wake_wanted().await;
         let next = tokio::time::Instant::now() + WAKE_EVERY;
@@ -341,13 +341,12 @@ async fn wake_others(events: &Events, db: &impl ConnectionTrait) -> Result<(), S
 
 /// Tells the others what this node says. What can't be told now is not told later.
 async fn gossip(events: &Events, db: &impl ConnectionTrait) -> Result<(), String> {
-    let sql = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
     let mut said = events.said();
     loop {
         match said.recv().await {
             Ok(Gossip { node, topic, text }) => {
                 let values = [GOSSIP_CHANNEL.into(), format!("{node} {topic} {text}").into()];
-                if let Err(error) = db.execute_raw(Engine::Postgres.statement(sql, values)).await {
+                if let Err(error) = db.execute_raw(Engine::Postgres.statement(NOTIFY, values)).await {
                     tracing::debug!(%error, topic, "other nodes could not be told something");
                 }
             }
