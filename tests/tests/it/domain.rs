@@ -9,6 +9,7 @@ mod invalidation;
 mod maintenance_window;
 mod model;
 mod offline_assignments;
+mod rollout_counts;
 mod rollout_model;
 mod search;
 

@@ -2,8 +2,8 @@
 
 use kettle_db::{Engine, column};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QueryResult,
-    QuerySelect, QueryTrait, Select,
+    ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select,
     sea_query::{Expr, Query, SelectStatement},
 };
 use serde::Serialize;
@@ -131,25 +131,53 @@ pub async fn finish_groups(
     rows.iter().map(|row| row.try_get("", "id")).collect()
 }
 
-/// How many actions groups have in which status, as (group, status, count): a sum over an index made for it.
+/// How many actions groups have in which status, as (group, status, count).
 pub async fn counts(
     db: &impl ConnectionTrait,
     engine: Engine,
     tenant: &str,
     groups: &[i64],
 ) -> Result<Vec<(i64, i32, i64)>, DbErr> {
-    if groups.is_empty() {
+    counts_by(db, engine, tenant, "g.id", groups).await
+}
+
+/// The same of rollouts, as (rollout, status, count).
+pub async fn counts_of_rollouts(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    rollouts: &[i64],
+) -> Result<Vec<(i64, i32, i64)>, DbErr> {
+    counts_by(db, engine, tenant, "g.rollout", rollouts).await
+}
+
+/// A sum over an index made for it, group after group.
+async fn counts_by(
+    db: &impl ConnectionTrait,
+    engine: Engine,
+    tenant: &str,
+    key: &str,
+    ids: &[i64],
+) -> Result<Vec<(i64, i32, i64)>, DbErr> {
+    if ids.is_empty() {
         return Ok(Vec::new());
     }
-    // The groups are the tenant's, and so are their actions: naming it again would read every action's row.
+    // PostgreSQL takes a list for longer than it is, and would rather read every action there is, with several processes. The
+    // groups are the tenant's, and so are their actions: naming it again would read every action's row.
+    let actions = match engine {
+        Engine::Sqlite => "JOIN (SELECT rollout_group, status, 1 AS n FROM sp_action) a ON a.rollout_group = g.id",
+        Engine::Postgres => {
+            "CROSS JOIN LATERAL \
+             (SELECT status, count(*) AS n FROM sp_action WHERE rollout_group = g.id GROUP BY status) a"
+        }
+    };
     let sql = format!(
-        "SELECT a.rollout_group AS id, a.status, count(*) AS n FROM sp_action a WHERE a.rollout_group IN \
-         (SELECT id FROM sp_rollout_group WHERE tenant = $1 AND id IN {}) GROUP BY a.rollout_group, a.status",
+        "SELECT {key}, a.status, CAST(sum(a.n) AS bigint) FROM sp_rollout_group g {actions} \
+         WHERE g.tenant = $1 AND {key} IN {} GROUP BY {key}, a.status ORDER BY {key}, a.status",
         engine.json_values(2, "bigint")
     );
-    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), json(groups)?.into()])).await?;
-    let count = |row: &QueryResult| Ok((row.try_get("", "id")?, row.try_get("", "status")?, row.try_get("", "n")?));
-    rows.iter().map(count).collect()
+    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), json(ids)?.into()])).await?;
+    rows.iter().map(|row| Ok((column(row, 0)?, column(row, 1)?, column(row, 2)?))).collect()
 }
 
 /// How many targets were put into groups of the tenant, as (group, count).
@@ -231,25 +259,6 @@ pub fn members_of(group: i64) -> Condition {
         .and_where(Expr::col((Entity, Column::RolloutGroup)).eq(group))
         .and_where(Expr::col((Entity, Column::Target)).equals((targets::entity::Entity, targets::entity::Column::Id)));
     Condition::all().add(Expr::exists(member))
-}
-
-/// As [`counts`], of whole rollouts: by way of their groups, which the index is by.
-pub async fn counts_of_rollouts(
-    db: &impl ConnectionTrait,
-    engine: Engine,
-    tenant: &str,
-    rollouts: &[i64],
-) -> Result<Vec<(i64, i32, i64)>, DbErr> {
-    if rollouts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let sql = format!(
-        "SELECT g.rollout, a.status, count(*) FROM sp_rollout_group g JOIN sp_action a ON a.rollout_group = g.id \
-         WHERE g.tenant = $1 AND g.rollout IN {} GROUP BY g.rollout, a.status ORDER BY g.rollout, a.status",
-        engine.json_values(2, "bigint")
-    );
-    let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), json(rollouts)?.into()])).await?;
-    rows.iter().map(|row| Ok((column(row, 0)?, column(row, 1)?, column(row, 2)?))).collect()
 }
 
 /// A group to insert: [`insert_groups`] takes all of a rollout.
