@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use kettle_db::{Db, Engine};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, QueryResult};
 use serde::Serialize;
@@ -23,17 +24,16 @@ use crate::{
 
 const CHANNEL: &str = "kettle_events";
 const GOSSIP_CHANNEL: &str = "kettle_gossip";
-/// A notice takes a transaction's id, and with it a commit that would wait for the disk. One that is lost with the database
-/// does no harm: those who listen were cut off too.
-const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
 /// The kind of rows that hold an [`Announcement`]. They are for those who send them, not for nodes that read the outbox.
 pub const ANNOUNCEMENT: &str = "announcement";
 /// How often a reader looks without having been woken.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A look that takes longer means the database can't be reached; caches are not used until it can.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
-/// At most one wake-up per this time: many small commits become one NOTIFY.
-const WAKE_EVERY: Duration = Duration::from_millis(5);
+/// Between two NOTIFYs of a node: many small commits become one wake-up.
+const NOTIFY_EVERY: Duration = Duration::from_millis(5);
+/// In one NOTIFY.
+const MOST_NOTICES: usize = 64;
 /// Rows older than this are pruned.
 const KEEP_MS: i64 = 5 * 60 * 1000;
 /// A reader that was away for longer begins anew, without caches.
@@ -150,8 +150,7 @@ async fn follow_once(events: &Events, db: &Db) -> Result<(), String> {
     let listener = in_time(async { listening.await.map_err(|e: sqlx::Error| e.to_string()) }).await?;
     tokio::select! {
         ended = look(events, &channel, Waking::Database(listener)) => ended,
-        ended = wake_others(events, &channel) => ended,
-        ended = gossip(events, &channel) => ended,
+        ended = notify(events, &channel) => ended,
     }
 }
 
@@ -211,7 +210,7 @@ async fn notified(listener: &mut PgListener, events: &Events) -> Result<(), Stri
             Some(wake) if wake.payload() == events.node() => {}
             Some(_) => {
                 woken = true;
-                at_the_latest = at_the_latest.min(tokio::time::Instant::now() + WAKE_EVERY);
+                at_the_latest = at_the_latest.min(tokio::time::Instant::now() + NOTIFY_EVERY);
             }
             None => return Err("the listening connection was lost".into()),
         }
@@ -327,32 +326,56 @@ async fn read_since(db: &impl ConnectionTrait, snapshot: &str) -> Result<Look, S
     }
 }
 
-async fn wake_others(events: &Events, db: &impl ConnectionTrait) -> Result<(), String> {
-    let notify = Engine::Postgres.statement(NOTIFY, [CHANNEL.into(), events.node().into()]);
+/// Wakes the others when there is something to look for, and tells them what this node says: what comes up in a while with one
+/// NOTIFY, because each of them costs every listener a turn. What can't be told now is not told later.
+async fn notify(events: &Events, db: &impl ConnectionTrait) -> Result<(), String> {
+    // A notice takes a transaction's id, and with it a commit that would wait for the disk. One that is lost with the database
+    // does no harm: those who listen were cut off too.
+    let sql = format!(
+        "SELECT set_config('synchronous_commit', 'off', true), count(pg_notify(n.channel, n.payload)) FROM {}",
+        Engine::Postgres.json_rows(1, "n", &[("channel", "text"), ("payload", "text")])
+    );
+    let mut said = events.said();
     loop {
-        events.wake_wanted().await;
-        let next = tokio::time::Instant::now() + WAKE_EVERY;
-        if let Err(error) = db.execute_raw(notify.clone()).await {
+        let mut notices = Vec::new();
+        tokio::select! {
+            () = events.wake_wanted() => notices.push(Notice::wake(events)),
+            gossip = said.recv() => match gossip {
+                Ok(gossip) => notices.push(Notice::gossip(&gossip)),
+                Err(RecvError::Lagged(lost)) => tracing::debug!(lost, "some gossip was too much to tell"),
+                Err(RecvError::Closed) => return Err("nobody says anything any more".into()),
+            }
+        }
+        let next = tokio::time::Instant::now() + NOTIFY_EVERY;
+        if events.wake_wanted().now_or_never().is_some() {
+            notices.push(Notice::wake(events));
+        }
+        while notices.len() < MOST_NOTICES
+            && let Ok(gossip) = said.try_recv()
+        {
+            notices.push(Notice::gossip(&gossip));
+        }
+        let values = [json(&notices).map_err(|e| e.to_string())?.into()];
+        if let Err(error) = db.execute_raw(Engine::Postgres.statement(&sql, values)).await {
             tracing::warn!(%error, "other nodes could not be woken; they look by themselves within a second");
         }
         tokio::time::sleep_until(next).await;
     }
 }
 
-/// Tells the others what this node says. What can't be told now is not told later.
-async fn gossip(events: &Events, db: &impl ConnectionTrait) -> Result<(), String> {
-    let mut said = events.said();
-    loop {
-        match said.recv().await {
-            Ok(Gossip { node, topic, text }) => {
-                let values = [GOSSIP_CHANNEL.into(), format!("{node} {topic} {text}").into()];
-                if let Err(error) = db.execute_raw(Engine::Postgres.statement(NOTIFY, values)).await {
-                    tracing::debug!(%error, topic, "other nodes could not be told something");
-                }
-            }
-            Err(RecvError::Lagged(lost)) => tracing::debug!(lost, "some gossip was too much to tell"),
-            Err(RecvError::Closed) => return Err("nobody says anything any more".into()),
-        }
+#[derive(Serialize)]
+struct Notice {
+    channel: &'static str,
+    payload: String,
+}
+
+impl Notice {
+    fn wake(events: &Events) -> Notice {
+        Notice { channel: CHANNEL, payload: events.node().to_owned() }
+    }
+
+    fn gossip(Gossip { node, topic, text }: &Gossip) -> Notice {
+        Notice { channel: GOSSIP_CHANNEL, payload: format!("{node} {topic} {text}") }
     }
 }
 
