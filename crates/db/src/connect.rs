@@ -33,7 +33,9 @@ const TEST_AFTER_IDLE: Duration = Duration::from_secs(1);
 const TEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// So that statements of the event channel cost what they find: PostgreSQL keeps a session's plan that was good when a table was
 /// small, and reads the whole of it from then on.
-const BY_INDEX: &str = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off";
+const BY_INDEX: &str = "SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan";
+/// PostgreSQL compiles statements that it takes for dear: half a second of compiling for one of eight milliseconds.
+const NOT_COMPILED: &str = "SET jit = off";
 /// For so long after a loss a connection is also tested when it is given back: who used it may have given up waiting.
 const TEST_BACK_FOR: Duration = Duration::from_secs(30);
 
@@ -270,7 +272,7 @@ impl Db {
 /// Connections that are set up for Kettle, and by `more`.
 fn with_session(settings: &Settings, more: &'static str) -> PgPoolOptions {
     let idle = settings.idle_in_transaction.as_millis();
-    let session: Arc<str> = format!("SET idle_in_transaction_session_timeout = {idle}; {more}").into();
+    let session: Arc<str> = format!("SET idle_in_transaction_session_timeout = {idle}; {NOT_COMPILED}; {more}").into();
     PgPoolOptions::new().test_before_acquire(false).after_connect(move |connection, _| {
         let session = session.clone();
         Box::pin(async move {

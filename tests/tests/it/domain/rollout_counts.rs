@@ -61,6 +61,20 @@ async fn what_counting_a_group_costs_is_what_it_has() {
     .await;
 }
 
+/// Counting one group of 20,000 took half a second of compiling and eight milliseconds of counting.
+#[tokio::test]
+async fn postgresql_compiles_no_statements() {
+    let store = Store::migrated(Engine::Postgres).await;
+    let jit = "SELECT current_setting('jit') AS k";
+    assert_eq!(psql(&store.url, jit), "on", "what PostgreSQL does by itself");
+    let statement = || store.db.engine().statement(jit, []);
+    let read = store.db.read().query_one_raw(statement()).await.unwrap().unwrap();
+    let written = store.db.write().query_one_raw(statement()).await.unwrap().unwrap();
+    for row in [read, written] {
+        assert_eq!(row.try_get::<String>("", "k").unwrap(), "off");
+    }
+}
+
 /// How often PostgreSQL has read all actions, after the sessions that may have made it are over: then they say what they did.
 async fn scans(store: &Store, sessions: Db) -> Option<String> {
     let on_postgres = sessions.engine() == kettle_db::Engine::Postgres;
