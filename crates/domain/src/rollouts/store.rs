@@ -164,16 +164,18 @@ async fn counts_by(
     }
     // PostgreSQL takes a list for longer than it is, and would rather read every action there is, with several processes. The
     // groups are the tenant's, and so are their actions: naming it again would read every action's row.
-    let actions = match engine {
-        Engine::Sqlite => "JOIN (SELECT rollout_group, status, 1 AS n FROM sp_action) a ON a.rollout_group = g.id",
-        Engine::Postgres => {
-            "CROSS JOIN LATERAL \
-             (SELECT status, count(*) AS n FROM sp_action WHERE rollout_group = g.id GROUP BY status) a"
+    let (count, counted) = match engine {
+        Engine::Sqlite => {
+            ("count(*)", "sp_rollout_group g JOIN sp_action a ON a.rollout_group = g.id WHERE g.tenant = $1")
         }
+        Engine::Postgres => (
+            "CAST(sum(a.n) AS bigint)",
+            "sp_rollout_group g CROSS JOIN LATERAL \
+             (SELECT status, count(*) AS n FROM sp_action WHERE rollout_group = g.id GROUP BY status) a WHERE g.tenant = $1",
+        ),
     };
     let sql = format!(
-        "SELECT {key}, a.status, CAST(sum(a.n) AS bigint) FROM sp_rollout_group g {actions} \
-         WHERE g.tenant = $1 AND {key} IN {} GROUP BY {key}, a.status ORDER BY {key}, a.status",
+        "SELECT {key}, a.status, {count} FROM {counted} AND {key} IN {} GROUP BY {key}, a.status ORDER BY {key}, a.status",
         engine.json_values(2, "bigint")
     );
     let rows = db.query_all_raw(engine.statement(&sql, [tenant.into(), json(ids)?.into()])).await?;
